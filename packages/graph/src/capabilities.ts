@@ -1,0 +1,16 @@
+/**
+ * What a device can do, as plain data: the only thing fuse, lower and plan know of it. A backend fills it in; two
+ * backends with equal records get equal programs.
+ */
+import type { DType } from "./dtype.ts";
+
+export interface Capabilities {
+  /** Dtypes that kernels can load and store. */
+  readonly dtypes: readonly DType[];
+  /** Alignment of buffers in the arena, bytes. */
+  readonly alignment: number;
+  /** Most bytes that one program may take, arena and state together. */
+  readonly maxBytes: number;
+  /** Buffers that one kernel may bind. */
+  readonly maxBuffersPerKernel: number;
+}
