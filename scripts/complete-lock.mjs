@@ -3,8 +3,20 @@
 // dependency that npm could not fetch and therefore left out; `npm ci` insists on finding them.
 // An entry states for which platform the package is, read off its name, so that npm skips it
 // elsewhere. The number of added entries is printed: 0 means that the lock was complete.
+// Plain JavaScript on purpose: it has to run before Node 24 is installed.
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+
+/**
+ * @typedef {object} LockEntry
+ * @property {string} [version]
+ * @property {string[]} [os]
+ * @property {string[]} [cpu]
+ * @property {string[]} [libc]
+ * @property {boolean} [dev]
+ * @property {boolean} [optional]
+ * @property {Record<string, string>} [optionalDependencies]
+ */
 
 const operatingSystems = new Set(
   "aix android darwin freebsd linux netbsd openbsd openharmony sunos win32".split(" "),
@@ -19,7 +31,10 @@ const processorAliases = new Map([
   ["musleabihf", "arm"],
 ]);
 
-/** What the name of a binary package says about the platform it is for. */
+/**
+ * What the name of a binary package says about the platform it is for.
+ * @param {string} name
+ */
 export function platformOf(name) {
   const words = name.split(/[-/]/);
   const os = words.filter((word) => operatingSystems.has(word));
@@ -29,17 +44,25 @@ export function platformOf(name) {
   return { os, cpu, libc };
 }
 
-/** Whether a module at `from` in the tree finds `name` in a node_modules folder at or above it. */
+/**
+ * Whether a package at `from` in the tree finds `name` in a node_modules folder at or above it.
+ * @param {Record<string, LockEntry>} packages
+ * @param {string} from
+ * @param {string} name
+ */
 function isInstalled(packages, from, name) {
-  for (let folder = from; ; folder = folder.slice(0, folder.lastIndexOf("/node_modules/"))) {
-    if (packages[`${folder === "" ? "" : `${folder}/`}node_modules/${name}`]) return true;
-    if (!folder.includes("/node_modules/")) {
-      return folder !== "" && packages[`node_modules/${name}`] !== undefined;
-    }
-  }
+  const folders = from.split("node_modules/").map((_, index, parts) => {
+    return parts.slice(0, index + 1).join("node_modules/");
+  });
+  // "a/node_modules/b" looks in its own node_modules, then in a's, then in the root's.
+  const places = ["", ...folders.map((folder) => (folder.endsWith("/") ? folder : `${folder}/`))];
+  return places.some((place) => packages[`${place === "/" ? "" : place}node_modules/${name}`]);
 }
 
-/** Adds the missing optional packages to a parsed lock and returns their names. */
+/**
+ * Adds the missing optional packages to a parsed lock and returns their names.
+ * @param {{ packages: Record<string, LockEntry> }} lock
+ */
 export function completeLock(lock) {
   const packages = lock.packages;
   const added = [];
@@ -48,11 +71,10 @@ export function completeLock(lock) {
       if (isInstalled(packages, from, name)) continue;
       const { os, cpu, libc } = platformOf(name);
       if (!/^\d+\.\d+\.\d+/.test(version) || os.length + cpu.length === 0) {
-        console.error(
-          `package-lock.json: cannot complete ${name}@${version}, wanted by ${from || "the root"}: ` +
-            `it needs an exact version and a platform in its name. Install it where it is served.`,
+        throw new Error(
+          `package-lock.json: cannot complete ${name}@${version}, wanted by ${from || "the root"}. ` +
+            `It needs an exact version and a platform in its name; install it where it is served.`,
         );
-        process.exit(1);
       }
       packages[`node_modules/${name}`] = {
         version,

@@ -1,0 +1,28 @@
+// The table of which package may import which: the architecture's layers as data.
+// In: nothing. Out: `allowedImports`, read by the boundary check and by nothing else.
+// `source` is what published code may import, `tests` what test files may import besides.
+// The libraries above `model-v3` never see a kernels package: they are handed a backend value.
+
+/** What one package may import of our other packages, by folder name. */
+export interface AllowedImports {
+  readonly source: readonly string[];
+  readonly tests: readonly string[];
+  /** Whether published code may use Node's own modules. */
+  readonly node: boolean;
+}
+
+const oracles = ["kernels-cpu", "conformance"];
+
+export const allowedImports: Readonly<Record<string, AllowedImports>> = {
+  graph: { source: [], tests: [], node: false },
+  conformance: { source: ["graph"], tests: [], node: false },
+  "kernels-cpu": { source: ["graph"], tests: ["conformance"], node: true },
+  "model-v3": { source: ["graph"], tests: oracles, node: true },
+  trainer: { source: ["graph", "model-v3"], tests: oracles, node: true },
+  runtime: { source: ["graph", "model-v3"], tests: oracles, node: true },
+  cli: {
+    source: ["graph", "kernels-cpu", "model-v3", "trainer", "runtime"],
+    tests: ["conformance"],
+    node: true,
+  },
+};
