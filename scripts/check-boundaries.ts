@@ -18,7 +18,9 @@ const ignored = new Set(["node_modules", "dist", ".cache", ".nx", ".git"]);
 
 function find(patterns: readonly string[]): string[] {
   const exclude = (path: string): boolean => ignored.has(basename(path));
-  return globSync(patterns, { cwd: root, exclude }).map((path) => path.replaceAll("\\", "/")).toSorted();
+  return globSync(patterns, { cwd: root, exclude })
+    .map((path) => path.replaceAll("\\", "/"))
+    .toSorted();
 }
 
 const read = (path: string): string => readFileSync(join(root, path), "utf8");

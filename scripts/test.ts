@@ -34,7 +34,8 @@ const folders = globSync(["packages/*/package.json", "examples/*/package.json"],
   .map((path) => path.slice(0, -"/package.json".length))
   .toSorted();
 // Results of an earlier run must not count for this one; nx puts those of unchanged packages back.
-for (const folder of [...folders, "scripts"]) rmSync(join(root, folder, resultsFile), { force: true });
+for (const folder of [...folders, "scripts"])
+  rmSync(join(root, folder, resultsFile), { force: true });
 
 let total: Counts = { passed: 0, failed: 0, skipped: 0 };
 const add = (counts: Counts, ok: boolean): void => {
@@ -42,11 +43,20 @@ const add = (counts: Counts, ok: boolean): void => {
 };
 const none: Counts = { passed: 0, failed: 0, skipped: 0 };
 
-add(none, succeeds("types", "nx", ["run-many", "-t", "build", "--nxBail=false", "--output-style=static"]));
+add(
+  none,
+  succeeds("types", "nx", ["run-many", "-t", "build", "--nxBail=false", "--output-style=static"]),
+);
 add(none, succeeds("types of the scripts", "tsc", ["-p", "scripts"]));
 add(none, succeeds("boundaries", "node", ["scripts/check-boundaries.ts"]));
 
-const packagesPass = succeeds("package tests", "nx", ["run-many", "-t", "test", "--nxBail=false", "--output-style=static"]);
+const packagesPass = succeeds("package tests", "nx", [
+  "run-many",
+  "-t",
+  "test",
+  "--nxBail=false",
+  "--output-style=static",
+]);
 add(folders.map(readCounts).reduce(addCounts, none), packagesPass);
 
 const scriptsPass = succeeds("tests of the scripts", "vitest", [

@@ -30,7 +30,9 @@ function withoutFences(text: string): string {
 }
 
 function headingsOf(text: string): Set<string> {
-  return new Set([...withoutFences(text).matchAll(/^#{1,6}\s+(.*)$/gm)].map((m) => anchorOf(m[1]!)));
+  return new Set(
+    [...withoutFences(text).matchAll(/^#{1,6}\s+(.*)$/gm)].map((m) => anchorOf(m[1]!)),
+  );
 }
 
 /** Checks one document. `path` is where it is, `text` what it says. */

@@ -38,7 +38,9 @@ export function checkImports(
   for (const file of files) {
     const test = isTest(file.path);
     const ours = test ? [...allowed.source, ...allowed.tests] : allowed.source;
-    const external = test ? [...Object.keys(declared), ...rootDevDependencies] : Object.keys(published);
+    const external = test
+      ? [...Object.keys(declared), ...rootDevDependencies]
+      : Object.keys(published);
     for (const { specifier, line } of file.imports) {
       const complain = (text: string): number => problems.push(`${file.path}:${line}: ${text}`);
       if (specifier.startsWith(".")) {
@@ -51,7 +53,9 @@ export function checkImports(
       }
       if (specifier.startsWith("node:")) {
         if (!allowed.node && !test) {
-          complain(`"${specifier}": ${manifest.name} runs outside Node as well. Pass the value in.`);
+          complain(
+            `"${specifier}": ${manifest.name} runs outside Node as well. Pass the value in.`,
+          );
         }
         continue;
       }
@@ -66,7 +70,9 @@ export function checkImports(
             `See scripts/boundaries/allowed-imports.ts.`,
         );
       } else if (!external.includes(name)) {
-        complain(`"${name}" is not in the ${test ? "" : "(peer) "}dependencies of ${manifest.name}.`);
+        complain(
+          `"${name}" is not in the ${test ? "" : "(peer) "}dependencies of ${manifest.name}.`,
+        );
       }
     }
   }

@@ -91,7 +91,7 @@ describe("findCycles", () => {
       file("p/d.ts", "./d.ts"),
     ]);
     expect(cycles).toHaveLength(2);
-    expect(cycles.map((cycle) => cycle.length).toSorted()).toEqual([2, 4]);
+    expect(new Set(cycles.map((cycle) => cycle.length))).toEqual(new Set([2, 4]));
   });
 
   it("accepts a diamond, and a circle of which one side is types only", () => {

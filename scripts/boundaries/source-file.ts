@@ -44,5 +44,5 @@ export function readSource(path: string, text: string): SourceFile {
 
 /** Whether the file is a test, which is not published. */
 export function isTest(path: string): boolean {
-  return /\.test\.ts$/.test(path) || path.endsWith("/vitest.config.ts");
+  return path.endsWith(".test.ts") || path.endsWith("/vitest.config.ts");
 }
