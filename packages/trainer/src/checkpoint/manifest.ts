@@ -1,0 +1,151 @@
+/**
+ * What one training checkpoint is made of. In: the JSON of `manifest.json`. Out: the step, the state that is not a
+ * tensor, and size and SHA-256 of every file beside it, so that a damaged checkpoint is seen before it is used.
+ * Knows no files.
+ */
+import { CheckpointError } from "@millrace/graph";
+
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
+
+/** Everything about a run that is not a tensor. */
+export interface TrainingState {
+  /** Optimizer steps finished; also the data cursor, since batches are a function of the step. */
+  readonly step: number;
+  readonly seed: number;
+  /** `TokenDataset.fingerprint` of the data trained on. */
+  readonly dataFingerprint: string;
+  /** Options that must stay the same for a resumed run to give the same bits. */
+  readonly options: Readonly<Record<string, JsonValue>>;
+}
+
+export interface ManifestFile {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface Manifest {
+  readonly state: TrainingState;
+  /** Every file of the checkpoint but the manifest, by name. */
+  readonly files: Readonly<Record<string, ManifestFile>>;
+}
+
+export const manifestName = "manifest.json";
+const format = "millrace-training-checkpoint";
+const version = 1;
+
+export function formatManifest(manifest: Manifest): string {
+  return `${JSON.stringify({ format, version, ...manifest }, null, 2)}\n`;
+}
+
+/** Reads `text`; `where` is the file's path for errors. */
+export function parseManifest(text: string, where: string): Manifest {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw broken("the manifest is not JSON", where, cause);
+  }
+  const root = asRecord(value, "the manifest", where);
+  if (root["format"] !== format)
+    throw broken(
+      `the manifest's format is ${JSON.stringify(root["format"])}, expected "${format}"`,
+      where,
+    );
+  if (root["version"] !== version)
+    throw new CheckpointError({
+      what: `the manifest has version ${JSON.stringify(root["version"])}, this program reads version ${version}`,
+      where,
+      hint: "Resume with the version of Millrace that wrote it.",
+    });
+  const state = asRecord(root["state"], "state", where);
+  const { step, seed, dataFingerprint } = state;
+  if (!isCount(step)) throw broken("state.step is not a whole number", where);
+  if (!Number.isSafeInteger(seed)) throw broken("state.seed is not a whole number", where);
+  if (typeof dataFingerprint !== "string")
+    throw broken("state.dataFingerprint is not a text", where);
+  const options = asRecord(state["options"], "state.options", where);
+  const files: Record<string, ManifestFile> = {};
+  for (const [name, entry] of Object.entries(asRecord(root["files"], "files", where))) {
+    // Names go into paths; nothing may lead out of the checkpoint's directory.
+    if (!/^[\w][\w.-]*$/.test(name))
+      throw broken(`${JSON.stringify(name)} is not a file name`, where);
+    const { bytes, sha256 } = asRecord(entry, `files["${name}"]`, where);
+    if (!isCount(bytes) || typeof sha256 !== "string" || !/^[0-9a-f]{64}$/.test(sha256))
+      throw broken(`files["${name}"] lacks a size or a SHA-256`, where);
+    files[name] = { bytes, sha256 };
+  }
+  return {
+    state: {
+      step,
+      seed: seed as number,
+      dataFingerprint,
+      options: options as Record<string, JsonValue>,
+    },
+    files,
+  };
+}
+
+/**
+ * Compares the state a checkpoint was written with to the one a resumed run asks for; a difference would silently give
+ * another run, so it is an error that names it.
+ */
+export function checkResumable(
+  saved: TrainingState,
+  wanted: Omit<TrainingState, "step">,
+  where: string,
+): void {
+  const differences: string[] = [];
+  if (saved.seed !== wanted.seed) differences.push(`seed was ${saved.seed}, is ${wanted.seed}`);
+  const names = new Set([...Object.keys(saved.options), ...Object.keys(wanted.options)]);
+  for (const name of [...names].sort()) {
+    const before = canonicalJson(saved.options[name]);
+    const now = canonicalJson(wanted.options[name]);
+    if (before !== now) differences.push(`${name} was ${before}, is ${now}`);
+  }
+  if (differences.length > 0)
+    throw new CheckpointError({
+      what: `the run was begun with other options: ${differences.join("; ")}`,
+      where,
+      hint: "Resume with the options it was begun with, or train into another directory.",
+    });
+  if (saved.dataFingerprint !== wanted.dataFingerprint)
+    throw new CheckpointError({
+      what: "the training data or the tokenizer changed since the run was begun",
+      where,
+      hint: "Resume with the same files, or train into another directory.",
+    });
+}
+
+function canonicalJson(value: JsonValue | undefined): string {
+  if (value === undefined) return "not set";
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === "object" && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
+
+function asRecord(value: unknown, what: string, where: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw broken(`${what} is not an object`, where);
+  return value as Record<string, unknown>;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function broken(what: string, where: string, cause?: unknown): CheckpointError {
+  return new CheckpointError({
+    what,
+    where,
+    hint: "Delete this checkpoint and resume from an earlier one.",
+    cause,
+  });
+}
