@@ -17,10 +17,20 @@ export interface ErrorDetails {
 export abstract class MillraceError extends Error {
   abstract readonly code: string;
 
-  constructor({ what, where, hint, cause }: ErrorDetails) {
+  readonly details: ErrorDetails;
+
+  constructor(details: ErrorDetails) {
+    const { what, where, hint, cause } = details;
     const place = where ? ` at ${where}` : "";
     super(`${what}${place}.${hint ? ` ${hint}` : ""}`, cause === undefined ? {} : { cause });
     this.name = new.target.name;
+    this.details = details;
+  }
+
+  /** The same error with the place known better. */
+  at(where: string): this {
+    const Class = this.constructor as new (details: ErrorDetails) => this;
+    return new Class({ ...this.details, where, cause: this.details.cause ?? this });
   }
 }
 
@@ -64,6 +74,6 @@ export class InternalError extends MillraceError {
   readonly code = "internal";
 
   constructor(details: ErrorDetails) {
-    super({ ...details, what: `internal: ${details.what}` });
+    super({ ...details, what: `internal: ${details.what.replace(/^internal: /, "")}` });
   }
 }

@@ -43,7 +43,7 @@ export {
   type ErrorDetails,
 } from "./errors.ts";
 
-// nouns: shapes, expressions, ops, graphs, kernels, programs
+// nouns: sizes, shapes and types
 export {
   addDims,
   dimsEqual,
@@ -56,8 +56,8 @@ export {
   minDim,
   multiplyDims,
   parseDim,
-  shapesEqual,
   shapeSize,
+  shapesEqual,
   size,
   subtractDims,
   symbolsOf,
@@ -67,20 +67,23 @@ export {
   type SymbolicDim,
   type TensorType,
 } from "./shape.ts";
+export type { Tensor } from "./tensor.ts";
+
+// nouns: scalar expressions; names that ops have too end in Expr
 export {
-  apply,
-  axis,
-  convertTo,
-  integer,
-  literal,
-  load,
-  local,
+  apply as applyExpr,
+  axis as axisExpr,
+  convertTo as convertExpr,
+  integer as integerExpr,
+  literal as literalExpr,
+  load as loadExpr,
+  local as localExpr,
   mapExpr,
   resultType,
   round as roundExpr,
   scalarType,
   select as selectExpr,
-  sizeOf,
+  sizeOf as sizeExpr,
   visitExpr,
   type BinaryOp,
   type CompareOp,
@@ -90,6 +93,8 @@ export {
   type ScalarType,
   type UnaryOp,
 } from "./expression.ts";
+
+// nouns: ops, graphs, kernels, programs
 export type {
   AnyOp,
   Attribute,
@@ -106,7 +111,6 @@ export type {
   ReductionBody,
   VjpContext,
 } from "./op.ts";
-export type { Tensor } from "./tensor.ts";
 export {
   leavesNamed,
   placeOf,
@@ -120,9 +124,9 @@ export {
 export {
   blockOf,
   expressionsOf,
-  left,
+  left as leftName,
   rangesOf,
-  right,
+  right as rightName,
   visitStatements,
   type Contract,
   type Kernel,
@@ -133,6 +137,66 @@ export {
 } from "./kernel.ts";
 export type { Binding, Place, Program, ProgramBuffer, StateSpec, Step } from "./program.ts";
 export type { Capabilities } from "./capabilities.ts";
+
+// declare
+export { declare } from "./declare/declare.ts";
+export { builderOf, GraphBuilder } from "./declare/builder.ts";
+export {
+  applyOne,
+  applyOp,
+  defineOp,
+  expectAxis,
+  expectDType,
+  expectInputs,
+  expectSameShape,
+} from "./declare/define-op.ts";
+export { constantOp, inputOp, stateOp } from "./declare/ops/leaf.ts";
+export {
+  abs,
+  add,
+  bitAnd,
+  bitcast,
+  bitOr,
+  bitXor,
+  ceil,
+  convert,
+  cos,
+  div,
+  eq,
+  exp,
+  floor,
+  ge,
+  gt,
+  le,
+  log,
+  lt,
+  maximum,
+  minimum,
+  mul,
+  ne,
+  neg,
+  not,
+  rem,
+  round,
+  select,
+  shiftLeft,
+  shiftRight,
+  sigmoid,
+  sign,
+  sin,
+  sqrt,
+  sub,
+  tanh,
+  type Operand,
+} from "./declare/ops/elementwise.ts";
+export { broadcastTo, broadcastTogether, sum } from "./declare/ops/broadcast.ts";
+export {
+  concatenate,
+  pad,
+  reshape,
+  slice,
+  transpose,
+} from "./declare/ops/movement.ts";
 
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";

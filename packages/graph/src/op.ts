@@ -4,7 +4,7 @@
  * known class needs no change in the compiler, and may live in another package.
  */
 import type { Expr } from "./expression.ts";
-import type { TensorType } from "./shape.ts";
+import type { SymbolicDim, TensorType } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Attributes are plain data: they print, parse back and hash. */
@@ -13,6 +13,7 @@ export type Attribute =
   | string
   | boolean
   | null
+  | SymbolicDim
   | readonly Attribute[]
   | { readonly [key: string]: Attribute };
 export type Attributes = { readonly [key: string]: Attribute };
@@ -61,12 +62,15 @@ export interface ReductionBody<A> {
 export type PrimitiveName =
   | "dot_general"
   | "ragged_dot"
+  | "ragged_outer"
+  | "ragged_outer"
   | "scatter_add"
   | "update_slice"
   | "cumulative_sum"
   | "top_k"
   | "sort"
-  | "counting_sort";
+  | "counting_sort"
+  | "random_bits";
 
 export interface PrimitiveBody {
   readonly class: "primitive";
