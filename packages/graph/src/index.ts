@@ -190,13 +190,7 @@ export {
   type Operand,
 } from "./declare/ops/elementwise.ts";
 export { broadcastTo, broadcastTogether, sum } from "./declare/ops/broadcast.ts";
-export {
-  concatenate,
-  pad,
-  reshape,
-  slice,
-  transpose,
-} from "./declare/ops/movement.ts";
+export { concatenate, pad, reshape, slice, transpose } from "./declare/ops/movement.ts";
 
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";
