@@ -8,8 +8,8 @@ import { CheckpointError } from "@millrace/graph";
 /** What this package asks of a tokenizer. */
 export interface Tokenizer {
   readonly vocabSize: number;
-  readonly bosTokenId?: number | undefined;
-  readonly eosTokenId?: number | undefined;
+  readonly bosTokenId?: number | null | undefined;
+  readonly eosTokenId?: number | null | undefined;
   encode(text: string): readonly number[];
 }
 
@@ -33,7 +33,9 @@ export class TokenPacker {
 
   /** Appends one document and the separator; `name` is for errors. */
   append(text: string, name: string): void {
-    const { vocabSize, bosTokenId, eosTokenId } = this.#tokenizer;
+    const { vocabSize } = this.#tokenizer;
+    const bosTokenId = this.#tokenizer.bosTokenId ?? undefined;
+    const eosTokenId = this.#tokenizer.eosTokenId ?? undefined;
     const ids = this.#tokenizer.encode(text);
     this.#reserve(ids.length + 1);
     // A tokenizer without an end token may still have a begin token; one separator is enough either way.

@@ -1,0 +1,84 @@
+/**
+ * `millrace inspect`: what a model costs, from its configuration alone. In: a directory or a config.json. Out: parameters,
+ * cache, work per token, as a table or as JSON; the JSON's keys are fixed, other tools read them.
+ */
+import type { ModelCosts } from "@millrace/model-v3";
+import type { Command } from "commander";
+
+import type { CliContext } from "../context.ts";
+import { type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+
+interface InspectOptions extends DeviceOptions {
+  readonly json?: boolean;
+}
+
+export function addInspect(program: Command, context: CliContext): void {
+  withExamples(
+    program
+      .command("inspect")
+      .description("Count a model's parameters, cache bytes and work per token; nothing is loaded.")
+      .argument("<path>", "directory with a config.json, or the file itself")
+      .option("--json", "one JSON object on stdout")
+      .addOption(deviceOption()),
+    ["inspect run", "inspect DeepSeek-V3/config.json --json"],
+  ).action(async (path: string, options: InspectOptions) => {
+    const { inspectConfig } = await import("@millrace/model-v3");
+    const { readConfig } = await import("@millrace/model-v3/node");
+    const costs = inspectConfig(await readConfig(path));
+    context.stdout.write(options.json ? `${JSON.stringify(costs, null, 2)}\n` : formatCosts(costs));
+  });
+}
+
+/** The table for people: exact numbers, and rounded ones where they are long. */
+export function formatCosts(costs: ModelCosts): string {
+  const { parameters, cacheBytesPerToken: cache } = costs;
+  const sections: [title: string, rows: [name: string, value: number, unit: string][]][] = [
+    [
+      "parameters",
+      [
+        ["total", parameters.total, ""],
+        ["activated per token", parameters.activated, ""],
+        ["total with MTP", parameters.totalWithMtp, ""],
+        ["activated with MTP", parameters.activatedWithMtp, ""],
+      ],
+    ],
+    [
+      "cache per token in BF16",
+      [
+        ["MLA", cache.mla, "bytes"],
+        ["MHA of the same heads", cache.mha, "bytes"],
+        ["GQA of the same heads", cache.gqa, "bytes"],
+        ["MQA of the same heads", cache.mqa, "bytes"],
+      ],
+    ],
+    [
+      "work per token",
+      [["forward, without attention to earlier tokens", costs.flopsPerToken, "FLOPs"]],
+    ],
+  ];
+  const rows = sections.flatMap(([, inner]) => inner);
+  const nameWidth = Math.max(...rows.map(([name]) => name.length));
+  const grouped = (value: number): string => Math.round(value).toLocaleString("en-US");
+  const valueWidth = Math.max(...rows.map(([, value]) => grouped(value).length));
+  return `${sections
+    .map(
+      ([title, inner]) =>
+        `${title}\n${inner
+          .map(([name, value, unit]) => {
+            const text = `  ${name.padEnd(nameWidth)}  ${grouped(value).padStart(valueWidth)} ${unit}`;
+            return value >= 1e6 ? `${text.trimEnd()}  (${abbreviate(value)})` : text.trimEnd();
+          })
+          .join("\n")}`,
+    )
+    .join("\n\n")}\n`;
+}
+
+function abbreviate(value: number): string {
+  for (const [unit, size] of [
+    ["T", 1e12],
+    ["B", 1e9],
+    ["M", 1e6],
+  ] as const)
+    if (value >= size) return `${(value / size).toFixed(value >= 100 * size ? 0 : 1)} ${unit}`;
+  return String(value);
+}

@@ -1,0 +1,66 @@
+/**
+ * `millrace train`: its options and their meaning. In: the command line. Out: a checked set of options for
+ * `train-run.ts`, which holds the run itself.
+ */
+import { type Command, Option } from "commander";
+
+import type { CliContext } from "../context.ts";
+import {
+  badUsage,
+  type DeviceOptions,
+  deviceOption,
+  type Preset,
+  presets,
+  wholeNumber,
+  withExamples,
+} from "../options.ts";
+
+export const precisions = ["f32", "bf16", "fp8"] as const;
+
+export interface TrainOptions extends DeviceOptions {
+  readonly preset?: Preset;
+  readonly config?: string;
+  readonly data: readonly string[];
+  readonly out: string;
+  readonly steps?: number;
+  readonly precision: (typeof precisions)[number];
+  readonly seed?: number;
+  readonly resume?: boolean;
+}
+
+export function addTrain(program: Command, context: CliContext): void {
+  withExamples(
+    program
+      .command("train")
+      .description(
+        "Train a model on text files and write checkpoint, metrics and report to a directory.",
+      )
+      .addOption(
+        new Option("--preset <name>", "a model that comes with the program (default: tiny)")
+          .choices(presets)
+          .conflicts("config"),
+      )
+      .option("--config <file>", "a Hugging Face config.json; a tokenizer.json beside it is used")
+      .requiredOption("--data <glob...>", "text files to train on; quote globs")
+      .requiredOption("--out <dir>", "where the run goes")
+      .option("--steps <n>", "optimizer steps in total", wholeNumber(1))
+      .addOption(
+        new Option("--precision <name>", "format of the matrix products")
+          .choices(precisions)
+          .default("f32"),
+      )
+      .option("--seed <s>", "of the initial weights and the order of the data", wholeNumber(0))
+      .option("--resume", "go on from the last whole checkpoint in --out")
+      .addOption(deviceOption()),
+    [
+      'train --preset tiny --data "docs/**/*.md" --out run',
+      "train --config my/config.json --data a.txt b.txt --out run --steps 2000 --precision bf16",
+      'train --preset tiny --data "docs/**/*.md" --out run --resume',
+    ],
+  ).action(async (options: TrainOptions, command: Command) => {
+    for (const pattern of options.data)
+      if (pattern === "") badUsage(command, "option '--data <glob...>' has an empty pattern.");
+    const { runTrain } = await import("./train-run.ts");
+    await runTrain(options, context);
+  });
+}
