@@ -198,10 +198,16 @@ function runProgram(
 ): Promise<{ status: number | undefined; output: string }> {
   return new Promise((resolve) => {
     let output = "";
-    const child = spawn(program, args, { cwd, stdio: ["ignore", "pipe", "pipe"], timeout });
+    const child = spawn(program, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    // Node's own time-out would keep the process waiting for a program that never started.
+    const timer = setTimeout(() => child.kill("SIGKILL"), timeout);
+    const finish = (status: number | undefined): void => {
+      clearTimeout(timer);
+      resolve({ status, output });
+    };
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
-    child.on("error", () => resolve({ status: undefined, output }));
-    child.on("close", (code) => resolve({ status: code ?? undefined, output }));
+    child.on("error", () => finish(undefined));
+    child.on("close", (code) => finish(code ?? undefined));
   });
 }
