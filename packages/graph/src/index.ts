@@ -191,6 +191,27 @@ export {
 } from "./declare/ops/elementwise.ts";
 export { broadcastTo, broadcastTogether, sum } from "./declare/ops/broadcast.ts";
 export { concatenate, pad, reshape, slice, transpose } from "./declare/ops/movement.ts";
+export { argmax, cumulativeSum, max, mean, min } from "./declare/ops/reduce.ts";
+export { dot, dotGeneral, linear, raggedDot, raggedOuter } from "./declare/ops/contract.ts";
+export {
+  dimension,
+  dynamicSlice,
+  iota,
+  oneHot,
+  putAlongAxis,
+  scatterAdd,
+  take,
+  takeAlongAxis,
+} from "./declare/ops/gather.ts";
+export { countingSort, sort, topK } from "./declare/ops/sort.ts";
+export {
+  randomBits,
+  randomNormal,
+  randomUniform,
+  threefry2x32,
+  threefryExpressions,
+} from "./declare/ops/random.ts";
+export { updateSlice } from "./declare/ops/state.ts";
 
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";
