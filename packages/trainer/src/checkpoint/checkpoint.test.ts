@@ -194,13 +194,20 @@ describe("manifest", () => {
   it.each([
     [{ format: "other" }, /format is "other"/],
     [{ version: 9 }, /version 9/],
-    [{ state: { step: -1 } }, /state\.step/],
-    [{ files: { "../x": { bytes: 1, sha256: "0".repeat(64) } } }, /is not a file name/],
-    [{ files: { x: { bytes: 1 } } }, /lacks a size or a SHA-256/],
-    [{ files: [] }, /files is not an object/],
-  ])("refuses %j", (change, message) => {
+    [{ state: state(4) }, /changed after it was written/],
+    [{ files: [] }, /changed after it was written/],
+  ])("refuses the change %j", (change, message) => {
     const good = JSON.parse(formatManifest({ state: state(3), files: {} })) as object;
     expect(() => parseManifest(JSON.stringify({ ...good, ...change }), "m")).toThrow(message);
+  });
+
+  it.each([
+    [{ state: { ...state(3), step: -1 } }, /state\.step/],
+    [{ files: { "../x": { bytes: 1, sha256: "0".repeat(64) } } }, /is not a file name/],
+    [{ files: { x: { bytes: 1, sha256: "0" } } }, /lacks a size or a SHA-256/],
+  ])("refuses what nobody should have written: %j", (part, message) => {
+    const text = formatManifest({ state: state(3), files: {}, ...part });
+    expect(() => parseManifest(text, "m")).toThrow(message);
   });
 
   it("names the options that differ on resume, whatever the order of keys", () => {

@@ -1,8 +1,10 @@
 /**
  * What one training checkpoint is made of. In: the JSON of `manifest.json`. Out: the step, the state that is not a
  * tensor, and size and SHA-256 of every file beside it, so that a damaged checkpoint is seen before it is used.
- * Knows no files.
+ * Its own content has a SHA-256 too. Knows no files.
  */
+import { createHash } from "node:crypto";
+
 import { CheckpointError } from "@millrace/graph";
 
 export type JsonValue =
@@ -40,7 +42,8 @@ const format = "millrace-training-checkpoint";
 const version = 1;
 
 export function formatManifest(manifest: Manifest): string {
-  return `${JSON.stringify({ format, version, ...manifest }, null, 2)}\n`;
+  const { state, files } = manifest;
+  return `${JSON.stringify({ format, version, digest: digest(state, files), state, files }, null, 2)}\n`;
 }
 
 /** Reads `text`; `where` is the file's path for errors. */
@@ -63,6 +66,8 @@ export function parseManifest(text: string, where: string): Manifest {
       where,
       hint: "Resume with the version of Millrace that wrote it.",
     });
+  if (root["digest"] !== digest(root["state"], root["files"]))
+    throw broken("the manifest was changed after it was written (SHA-256 differs)", where);
   const state = asRecord(root["state"], "state", where);
   const { step, seed, dataFingerprint } = state;
   if (!isCount(step)) throw broken("state.step is not a whole number", where);
@@ -122,7 +127,14 @@ export function checkResumable(
     });
 }
 
-function canonicalJson(value: JsonValue | undefined): string {
+function digest(state: unknown, files: unknown): string {
+  return createHash("sha256")
+    .update(canonicalJson([state, files]))
+    .digest("hex");
+}
+
+/** JSON with the keys of every object in order. */
+function canonicalJson(value: unknown): string {
   if (value === undefined) return "not set";
   return JSON.stringify(value, (_, inner: unknown) =>
     typeof inner === "object" && inner !== null && !Array.isArray(inner)
