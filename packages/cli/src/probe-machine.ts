@@ -143,7 +143,7 @@ async function probeCompiler(program: string, name: string, remedy: string): Pro
 
 /** Asks for an adapter in a process of its own: a broken driver may end the process that asks. */
 const gpuScript = `
-const { create } = await import("webgpu");
+const { create } = await import(process.argv[1]);
 globalThis.gpu = create([]);
 const adapter = await globalThis.gpu.requestAdapter();
 const { vendor, architecture, device, description } = adapter?.info ?? {};
@@ -158,7 +158,7 @@ async function probeGpu(): Promise<Finding> {
   for (const cwd of places) {
     const { status, output } = await runProgram(
       process.execPath,
-      ["--input-type=module", "--eval", gpuScript],
+      ["--input-type=module", "--eval", gpuScript, "webgpu"],
       20_000,
       cwd,
     );
