@@ -213,6 +213,10 @@ export {
 } from "./declare/ops/random.ts";
 export { updateSlice } from "./declare/ops/state.ts";
 
+// differentiate
+export { differentiate, gradients } from "./differentiate/differentiate.ts";
+export { customVjp, stopGradient, type CustomVjp } from "./differentiate/custom-vjp.ts";
+
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";
 export { bindSizes } from "./run/bind.ts";

@@ -114,10 +114,13 @@ export const mulOp: PlainOp = binaryOp("mul", ({ inputs: [x, y], cotangents: [ct
   ct && mul(ct, y!),
   ct && mul(ct, x!),
 ]);
-export const divOp: PlainOp = binaryOp("div", ({ inputs: [, y], outputs: [z], cotangents: [ct] }) => [
-  ct && div(ct, y!),
-  ct && neg(div(mul(ct, z!), y!)),
-]);
+export const divOp: PlainOp = binaryOp(
+  "div",
+  ({ inputs: [, y], outputs: [z], cotangents: [ct] }) => [
+    ct && div(ct, y!),
+    ct && neg(div(mul(ct, z!), y!)),
+  ],
+);
 export const remOp: PlainOp = binaryOp("rem", "none", isInteger);
 /** At a tie the whole cotangent goes to the first operand. */
 export const maxOp: PlainOp = binaryOp("max", ({ inputs: [x, y], cotangents: [ct] }) => [
@@ -140,8 +143,12 @@ export const absOp: PlainOp = unaryOp(
   ({ inputs: [x], cotangents: [ct] }) => [ct && mul(ct, sign(x!))],
   numeric,
 );
-export const expOp: PlainOp = unaryOp("exp", ({ outputs: [y], cotangents: [ct] }) => [ct && mul(ct, y!)]);
-export const logOp: PlainOp = unaryOp("log", ({ inputs: [x], cotangents: [ct] }) => [ct && div(ct, x!)]);
+export const expOp: PlainOp = unaryOp("exp", ({ outputs: [y], cotangents: [ct] }) => [
+  ct && mul(ct, y!),
+]);
+export const logOp: PlainOp = unaryOp("log", ({ inputs: [x], cotangents: [ct] }) => [
+  ct && div(ct, x!),
+]);
 export const sinOp: PlainOp = unaryOp("sin", ({ inputs: [x], cotangents: [ct] }) => [
   ct && mul(ct, cos(x!)),
 ]);
