@@ -217,6 +217,54 @@ export { updateSlice } from "./declare/ops/state.ts";
 export { differentiate, gradients } from "./differentiate/differentiate.ts";
 export { customVjp, stopGradient, type CustomVjp } from "./differentiate/custom-vjp.ts";
 
+// declare: composites
+export {
+  attention,
+  latentAttention,
+  type AttentionOptions,
+} from "./declare/composites/attention.ts";
+export { bf16Linear, bf16RaggedDot } from "./declare/composites/bf16-matmul.ts";
+export {
+  blockDequantize,
+  blockQuantize,
+  dequantizeBlocks,
+  dequantizeTiles,
+  quantizeBlocks,
+  quantizeTiles,
+  scaleShape,
+  type Quantized,
+  type QuantizeOptions,
+} from "./declare/composites/block-quantize.ts";
+export { crossEntropy } from "./declare/composites/cross-entropy.ts";
+export { permuteRows, repeatRows } from "./declare/composites/permute-rows.ts";
+export { rmsNorm } from "./declare/composites/rms-norm.ts";
+export {
+  rope,
+  ropeInverseFrequencies,
+  ropeTables,
+  yarnInverseFrequencies,
+  type YarnOptions,
+} from "./declare/composites/rope.ts";
+export {
+  fp8Linear,
+  fp8RaggedDot,
+  raggedScaledDot,
+  scaledDot,
+  scaledDotGeneral,
+  scaledLinear,
+  type Fp8Options,
+  type ScaledOperand,
+} from "./declare/composites/scaled-matmul.ts";
+export { logSoftmax, softmax } from "./declare/composites/softmax.ts";
+export { silu, swiglu } from "./declare/composites/swiglu.ts";
+export {
+  groupLimitedTopK,
+  routingWeights,
+  type GroupLimitedTopKOptions,
+  type GroupScore,
+  type RoutingWeightOptions,
+} from "./declare/composites/top-k-routing.ts";
+
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";
 export { bindSizes } from "./run/bind.ts";
