@@ -97,5 +97,5 @@ function convert(tensor: HostTensor, start: number, end: number, to: "f32" | "bf
   if (tensor.dtype === to) return data;
   const part: HostTensor = { dtype: tensor.dtype, shape: [end - start], data };
   const values = tensor.dtype === "f32" ? (data as Float32Array) : toNumbers(part);
-  return to === "f32" ? Float32Array.from(values) : (encodeFloats("bf16", values) as Uint16Array);
+  return to === "f32" ? Float32Array.from(values) : encodeFloats("bf16", values);
 }
