@@ -1,5 +1,15 @@
 // Public names of @millrace/graph, one per line, grouped by stage. Nothing else lives here.
 
+// the whole pipeline
+export {
+  buildProgram,
+  compile,
+  CompiledProgram,
+  type CompileOptions,
+  type StageName,
+  type Stages,
+} from "./compile.ts";
+
 // nouns: element types, host values, errors
 export {
   byteWidth,
@@ -138,6 +148,14 @@ export {
 export type { Binding, Place, Program, ProgramBuffer, StateSpec, Step } from "./program.ts";
 export type { Capabilities } from "./capabilities.ts";
 
+// text of every noun, and back; legality; hashes
+export { printExpr } from "./print-expression.ts";
+export { printGraph, printKernel, printNode, printProgram, printStatement } from "./print.ts";
+export { parseGraph, parseKernel, parseProgram, type ParseGraphOptions } from "./parse.ts";
+export { verifyGraph } from "./verify.ts";
+export { verifyKernel } from "./verify-kernel.ts";
+export { hashGraph, hashKernel, hashProgram, hashText } from "./hash.ts";
+
 // declare
 export { declare } from "./declare/declare.ts";
 export { builderOf, GraphBuilder } from "./declare/builder.ts";
@@ -209,7 +227,7 @@ export {
   randomNormal,
   randomUniform,
   threefry2x32,
-  threefryExpressions,
+  threefryExpr,
 } from "./declare/ops/random.ts";
 export { updateSlice } from "./declare/ops/state.ts";
 
@@ -264,6 +282,14 @@ export {
   type GroupScore,
   type RoutingWeightOptions,
 } from "./declare/composites/top-k-routing.ts";
+
+// fuse, lower, plan
+export { fuse, type FuseOptions } from "./fuse/fuse.ts";
+export { type Group, type GroupedGraph } from "./fuse/group.ts";
+export { printGroups } from "./fuse/print-groups.ts";
+export { rewrite, type Rule } from "./fuse/rewrite.ts";
+export { lower, type LoweredGraph } from "./lower/lower.ts";
+export { plan } from "./plan/plan.ts";
 
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";

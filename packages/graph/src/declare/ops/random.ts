@@ -47,7 +47,7 @@ export function threefry2x32(
  * The same as u32 expressions, for lowering. Every step uses its predecessor more than once, so `bind` must name the value it
  * is given (a `let`) and return that name: written out as one expression it would be of astronomic size.
  */
-export function threefryExpressions(
+export function threefryExpr(
   key0: Expr,
   key1: Expr,
   c0: Expr,
