@@ -1,0 +1,108 @@
+/**
+ * The pipeline, in one place: declare → differentiate → fuse → lower → plan → run. In: a graph (declared, maybe differentiated)
+ * and a backend. Out: a program that runs. Read this first.
+ */
+import type { Capabilities } from "./capabilities.ts";
+import type { FuseOptions } from "./fuse/fuse.ts";
+import { fuse } from "./fuse/fuse.ts";
+import type { GroupedGraph } from "./fuse/group.ts";
+import type { Graph } from "./graph.ts";
+import type { HostTensor } from "./host-tensor.ts";
+import type { LoweredGraph } from "./lower/lower.ts";
+import { lower } from "./lower/lower.ts";
+import { printGroups } from "./fuse/print-groups.ts";
+import { plan } from "./plan/plan.ts";
+import { printGraph, printKernel, printProgram } from "./print.ts";
+import type { Program } from "./program.ts";
+import type { Backend, Executable, Store, Values } from "./run/backend.ts";
+
+/** What each stage made. */
+export interface Stages {
+  readonly graph: Graph;
+  readonly fused: GroupedGraph;
+  readonly lowered: LoweredGraph;
+  readonly program: Program;
+}
+
+/** The pure stages: from a graph to a program for any device with these capabilities. */
+export function buildProgram(
+  graph: Graph,
+  capabilities: Capabilities,
+  options: FuseOptions = {},
+): Stages {
+  const fused = fuse(graph, options);
+  const lowered = lower(fused);
+  const program = plan(lowered, capabilities);
+  return { graph, fused, lowered, program };
+}
+
+export type StageName = "graph" | "fused" | "kernels" | "program" | "emitted";
+
+export interface CompileOptions extends FuseOptions {
+  /** State to run over, shared with other programs; by default one of its own. */
+  readonly store?: Store;
+}
+
+/** A program on a backend. */
+export class CompiledProgram {
+  readonly stages: Stages;
+  readonly store: Store;
+  readonly #backend: Backend;
+  readonly #executable: Executable;
+
+  constructor(stages: Stages, backend: Backend, store: Store, executable: Executable) {
+    this.stages = stages;
+    this.store = store;
+    this.#backend = backend;
+    this.#executable = executable;
+  }
+
+  get program(): Program {
+    return this.stages.program;
+  }
+
+  /** Bytes taken beside the store, as planned. */
+  get bytes(): number {
+    return this.#executable.bytes;
+  }
+
+  /** Runs once; `sizes` gives the symbols that no input's shape determines. */
+  run(
+    inputs: Values,
+    sizes: Readonly<Record<string, number>> = {},
+  ): Promise<Record<string, HostTensor>> {
+    return this.#executable.run(inputs, sizes);
+  }
+
+  /** A stage as text. */
+  print(stage: StageName): string {
+    const { graph, fused, program } = this.stages;
+    switch (stage) {
+      case "graph":
+        return printGraph(graph);
+      case "fused":
+        return printGroups(fused);
+      case "kernels":
+        return program.kernels.map(printKernel).join("\n");
+      case "program":
+        return printProgram(program);
+      case "emitted":
+        return this.#backend.print(program);
+    }
+  }
+
+  dispose(): void {
+    this.#executable.dispose();
+  }
+}
+
+/** Compiles a graph for a backend. */
+export async function compile(
+  graph: Graph,
+  backend: Backend,
+  { store = backend.createStore(), ...options }: CompileOptions = {},
+): Promise<CompiledProgram> {
+  const stages = buildProgram(graph, backend.capabilities, options);
+  const executable = await backend.load(stages.program, store);
+  return new CompiledProgram(stages, backend, store, executable);
+}

@@ -1,0 +1,257 @@
+/**
+ * Decides which nodes share a kernel. In: a graph without composites. Out: groups in running order; every value that
+ * crosses a group border is stored in memory, every other is computed where it is read.
+ *
+ * A group has at most one *hero* (a reduction or a primitive). Elementwise and movement nodes join their readers (prologue)
+ * or, after a hero, its result (epilogue). Three things stop a node from being computed by its readers: they are in several
+ * groups and it costs more than a load; the reader repeats elements (broadcast, product); the reader must see memory.
+ */
+import type { Graph, Node, ValueRef } from "../graph.ts";
+import { typeOf } from "../graph.ts";
+import type { PrimitiveName } from "../op.ts";
+import { maxDim, shapeSize, shapesEqual } from "../shape.ts";
+import { elementCost } from "./cost.ts";
+
+export interface Group {
+  /** The last node: what the group computes is its outputs. Groups run in the order of their roots. */
+  readonly root: number;
+  /** The reduction or primitive, if there is one. */
+  readonly hero?: number;
+  /** Nodes computed inside, hero and root included, ascending. */
+  readonly nodes: readonly number[];
+  /** A view: the root's elements are those of its input, in memory already. */
+  readonly alias?: true;
+}
+
+export interface GroupedGraph {
+  readonly graph: Graph;
+  readonly groups: readonly Group[];
+}
+
+interface Use {
+  readonly node: Node;
+  readonly operand: number;
+}
+
+/** Cost from which a value is stored rather than computed by several readers. */
+const sharedCost = 3;
+/** Cost from which an operand of a product is stored: products read their operands more than once. */
+const productCost = 5;
+
+/** Operands that a primitive reads through an expression; others must be in memory. */
+const inlineOperands: Record<PrimitiveName, readonly number[]> = {
+  dot_general: [0, 1],
+  ragged_dot: [0, 1],
+  ragged_outer: [0, 1],
+  scatter_add: [1],
+  update_slice: [1],
+  cumulative_sum: [0],
+  top_k: [],
+  sort: [],
+  counting_sort: [],
+  random_bits: [],
+};
+
+const withEpilogue: ReadonlySet<string> = new Set(["dot_general", "ragged_dot", "ragged_outer"]);
+
+const isInlineable = ({ op }: Node): boolean =>
+  op.body.class === "elementwise" || op.body.class === "movement";
+
+const isAlias = ({ op }: Node): boolean => op.body.class === "movement" && op.body.alias === true;
+
+/** With `fuse: false` every node is a group of its own. */
+export function group(graph: Graph, options: { readonly fuse: boolean }): GroupedGraph {
+  const uses = usesOf(graph);
+  const stored = new Set<number>();
+  for (const { value } of [...graph.outputs, ...graph.updates]) stored.add(value.node);
+  const heroOf = new Map<number, number>();
+  const continued = new Set<number>();
+  if (options.fuse) {
+    const epilogues = absorbEpilogues(graph, uses, stored);
+    for (const [hero, root] of epilogues) {
+      heroOf.set(root, hero);
+      continued.add(hero);
+    }
+    storeWhereNeeded(graph, uses, stored, new Set(epilogues.keys()), new Set(epilogues.values()));
+  } else for (const node of graph.nodes) stored.add(node.id);
+
+  const groups: Group[] = [];
+  for (const node of graph.nodes) {
+    if (node.op.body.class === "leaf") continue;
+    const isRoot = isInlineable(node) ? stored.has(node.id) : !continued.has(node.id);
+    if (!isRoot) continue;
+    const hero = heroOf.get(node.id) ?? (isInlineable(node) ? undefined : node.id);
+    if (hero === undefined && isAlias(node)) {
+      groups.push({ root: node.id, nodes: [node.id], alias: true });
+      continue;
+    }
+    groups.push({
+      root: node.id,
+      ...(hero !== undefined && { hero }),
+      nodes: membersOf(graph, node, hero, stored),
+    });
+  }
+  return { graph, groups };
+}
+
+function usesOf(graph: Graph): readonly (readonly Use[])[] {
+  const uses: Use[][] = graph.nodes.map(() => []);
+  for (const node of graph.nodes)
+    node.inputs.forEach((ref, operand) => uses[ref.node]!.push({ node, operand }));
+  return uses;
+}
+
+/** hero → root of its epilogue: a chain of elementwise nodes, each the only reader of the one before. */
+function absorbEpilogues(
+  graph: Graph,
+  uses: readonly (readonly Use[])[],
+  stored: ReadonlySet<number>,
+): Map<number, number> {
+  const rootOf = new Map<number, number>();
+  const taken = new Set<number>();
+  for (const hero of graph.nodes.toReversed()) {
+    const { body } = hero.op;
+    const fits =
+      body.class === "reduction" || (body.class === "primitive" && withEpilogue.has(body.primitive));
+    if (!fits) continue;
+    const type = hero.outputs[0]!;
+    let last = hero;
+    for (;;) {
+      const readers = new Set(uses[last.id]!.map((use) => use.node));
+      const [next] = readers;
+      if (
+        readers.size !== 1 ||
+        !next ||
+        stored.has(last.id) ||
+        taken.has(next.id) ||
+        next.op.body.class !== "elementwise" ||
+        !shapesEqual(next.outputs[0]!.shape, type.shape)
+      )
+        break;
+      taken.add(next.id);
+      last = next;
+    }
+    if (last !== hero) rootOf.set(hero.id, last.id);
+  }
+  return rootOf;
+}
+
+/** Adds to `stored` the inlineable nodes that must be in memory. */
+function storeWhereNeeded(
+  graph: Graph,
+  uses: readonly (readonly Use[])[],
+  stored: Set<number>,
+  heroes: ReadonlySet<number>,
+  epilogueRoots: ReadonlySet<number>,
+): void {
+  const cost = inlineCosts(graph, stored);
+  // Roots of the groups in which a node is computed.
+  const rootsOf: ReadonlySet<number>[] = [];
+  for (const id of epilogueRoots) stored.add(id);
+  const inEpilogue = epilogueMembers(uses, heroes, epilogueRoots);
+  for (const node of graph.nodes.toReversed()) {
+    const roots = new Set<number>();
+    for (const { node: reader } of uses[node.id]!)
+      for (const root of rootsOf[reader.id]!) roots.add(root);
+    if (isInlineable(node) && !stored.has(node.id) && !inEpilogue.has(node.id)) {
+      const own = cost[node.id]!;
+      const movesOnly = node.op.body.class === "movement" && own.self < sharedCost;
+      const tooShared = roots.size > 1 && !movesOnly && own.total >= sharedCost;
+      if (tooShared || uses[node.id]!.some((use) => mustStore(graph, use, own.total)))
+        stored.add(node.id);
+    }
+    if (isInlineable(node) && stored.has(node.id) && isAlias(node))
+      stored.add(node.inputs[0]!.node);
+    const joins = heroes.has(node.id) || (isInlineable(node) && !stored.has(node.id));
+    rootsOf[node.id] = joins ? roots : new Set([node.id]);
+  }
+}
+
+/** The nodes between a hero and the root of its epilogue, hero and root excluded. */
+function epilogueMembers(
+  uses: readonly (readonly Use[])[],
+  heroes: ReadonlySet<number>,
+  roots: ReadonlySet<number>,
+): Set<number> {
+  const members = new Set<number>();
+  for (const hero of heroes) {
+    let at = uses[hero]![0]!.node.id;
+    while (!roots.has(at)) {
+      members.add(at);
+      at = uses[at]![0]!.node.id;
+    }
+  }
+  return members;
+}
+
+/** Whether this use needs the value in memory. */
+function mustStore(graph: Graph, { node, operand }: Use, cost: number): boolean {
+  const { body } = node.op;
+  switch (body.class) {
+    case "elementwise":
+    case "reduction":
+      return false;
+    case "movement": {
+      const from = maxDim(shapeSize(typeOf(graph, node.inputs[operand]!).shape));
+      const to = maxDim(shapeSize(node.outputs[0]!.shape));
+      const repeats = to > from && node.inputs.length === 1;
+      // Each branch of a choice is compiled more than once, so keep branches small.
+      const limit = node.inputs.length > 1 ? 2 * sharedCost : sharedCost;
+      return (repeats || node.inputs.length > 1) && cost >= limit;
+    }
+    case "primitive":
+      return (
+        !inlineOperands[body.primitive].includes(operand) ||
+        (withEpilogue.has(body.primitive) && cost >= productCost)
+      );
+    case "composite":
+    case "leaf":
+      return true;
+  }
+}
+
+/** Cost of one element: of the node itself, and with everything that could be computed along with it. */
+function inlineCosts(
+  graph: Graph,
+  stored: ReadonlySet<number>,
+): { readonly self: number; readonly total: number }[] {
+  const costs: { self: number; total: number }[] = [];
+  for (const node of graph.nodes) {
+    const self = isInlineable(node) ? elementCost(graph, node) : 0;
+    const inherited = isInlineable(node)
+      ? node.inputs.filter((ref) => !stored.has(ref.node)).map((ref) => costs[ref.node]!.total)
+      : [];
+    costs.push({ self, total: inherited.reduce((sum, c) => sum + c, self) });
+  }
+  return costs;
+}
+
+/** Nodes computed in the group of `root`: walks back until memory. */
+function membersOf(
+  graph: Graph,
+  root: Node,
+  hero: number | undefined,
+  stored: ReadonlySet<number>,
+): readonly number[] {
+  const members = new Set<number>();
+  const visit = (id: number): void => {
+    const node = graph.nodes[id]!;
+    if (members.has(id) || node.op.body.class === "leaf") return;
+    const inside = id === root.id || id === hero || (isInlineable(node) && !stored.has(id));
+    if (!inside) return;
+    members.add(id);
+    for (const { node: input } of node.inputs) visit(input);
+  };
+  visit(root.id);
+  return [...members].toSorted((a, b) => a - b);
+}
+
+/** Values a group reads from memory. */
+export function inputsOf(graph: Graph, { nodes }: Group): readonly ValueRef[] {
+  const inside = new Set(nodes);
+  const seen = new Map<string, ValueRef>();
+  for (const id of nodes)
+    for (const ref of graph.nodes[id]!.inputs)
+      if (!inside.has(ref.node)) seen.set(`${ref.node}.${ref.output}`, ref);
+  return [...seen.values()];
+}

@@ -1,0 +1,188 @@
+/**
+ * What each value of a group is, as an expression. In: a group and an index. Out: expressions over loads of memory, the
+ * hero's result and axes; the kernel's buffers are collected on the way. This is where fusion happens: reading an input
+ * inside the group continues into the input's own body, composing index maps.
+ */
+import { isFloat } from "../dtype.ts";
+import { InternalError } from "../errors.ts";
+import type { Expr } from "../expression.ts";
+import { apply, axis, integer, literal, load, round, scalarType, sizeOf } from "../expression.ts";
+import type { GroupedGraph, Group } from "../fuse/group.ts";
+import type { Graph, Node, ValueRef } from "../graph.ts";
+import { placeOf, typeOf } from "../graph.ts";
+import { loadElement } from "../host-tensor.ts";
+import type { Kernel, KernelBuffer, Range, Statement } from "../kernel.ts";
+import type { Dim, Shape, TensorType } from "../shape.ts";
+import { multiplyDims } from "../shape.ts";
+import { simplify } from "./index-map.ts";
+import type { Names } from "./share.ts";
+import { Interner, share } from "./share.ts";
+
+/** A kernel and the values bound to its buffers. */
+export interface Call {
+  readonly kernel: Kernel;
+  /** `values[i]` is bound to the kernel's buffer i. */
+  readonly values: readonly ValueRef[];
+  readonly label: string;
+  /** Buffer 0 starts as this value: it is updated in place or copied first. */
+  readonly initial?: ValueRef;
+}
+
+export class GroupBody {
+  readonly graph: Graph;
+  readonly group: Group;
+  readonly names: Names = { next: 0 };
+  readonly #inside: ReadonlySet<number>;
+  readonly #buffers: (KernelBuffer & { readonly value: ValueRef })[] = [];
+  readonly #interner = new Interner();
+  readonly #values = new Map<string, Expr>();
+  #hero: { readonly index: readonly Expr[]; readonly value: Expr } | undefined;
+
+  constructor({ graph }: GroupedGraph, group: Group) {
+    this.graph = graph;
+    this.group = group;
+    this.#inside = new Set(group.nodes);
+  }
+
+  get root(): Node {
+    return this.graph.nodes[this.group.root]!;
+  }
+
+  /** The reduction or primitive. */
+  get hero(): Node {
+    return this.graph.nodes[this.group.hero ?? this.group.root]!;
+  }
+
+  inputType(operand: number): TensorType {
+    return typeOf(this.graph, this.hero.inputs[operand]!);
+  }
+
+  /** Declares a buffer for a value, once per value and access. */
+  buffer(value: ValueRef, access: KernelBuffer["access"]): string {
+    const known = this.#buffers.find(
+      (b) =>
+        b.value.node === value.node && b.value.output === value.output && b.access === access,
+    );
+    if (known) return known.name;
+    const { dtype, shape } = typeOf(this.graph, value);
+    const name = `b${this.#buffers.length}`;
+    this.#buffers.push({ name, dtype, shape, access, value });
+    return name;
+  }
+
+  /** The result of the hero at `index`, for the nodes behind it. */
+  setHero(index: readonly Expr[], value: Expr): void {
+    const { dtype } = this.hero.outputs[0]!;
+    this.#hero = { index, value: isFloat(dtype) ? round(value, dtype) : value };
+    this.#values.clear();
+  }
+
+  /** An input of the hero at an index. */
+  operand(i: number, index: readonly Expr[]): Expr {
+    return this.value(this.hero.inputs[i]!, index);
+  }
+
+  /** A value at an index: computed here if it is inside the group, else loaded. */
+  value(ref: ValueRef, index: readonly Expr[]): Expr {
+    const at = index.map(simplify);
+    const key = `${ref.node}.${ref.output}@${at.map((i) => this.#interner.idOf(i)).join(",")}`;
+    const known = this.#values.get(key);
+    if (known) return known;
+    const value = this.#compute(ref, at);
+    this.#values.set(key, value);
+    return value;
+  }
+
+  /** `let`s of what occurs more than once, and the simplified expressions. */
+  share(exprs: readonly Expr[]): { lets: readonly Statement[]; exprs: readonly Expr[] } {
+    return share(exprs.map(simplify), this.names);
+  }
+
+  /** Stores the root's value at `index` into its buffer. */
+  storeRoot(index: readonly Expr[]): readonly Statement[] {
+    const ref = { node: this.root.id, output: 0 };
+    const buffer = this.buffer(ref, "write");
+    const { lets, exprs } = this.share([this.value(ref, index)]);
+    return [...lets, { kind: "store", buffer, index: index.map(simplify), value: exprs[0]! }];
+  }
+
+  call(body: readonly Statement[], initial?: ValueRef): Call {
+    const suffix = this.group.hero === undefined || this.group.nodes.length === 1 ? "" : "_fused";
+    return {
+      kernel: {
+        name: `${this.hero.op.name.replaceAll(".", "_")}${suffix}`,
+        buffers: this.#buffers.map(({ name, dtype, shape, access }) => ({
+          name,
+          dtype,
+          shape,
+          access,
+        })),
+        body,
+      },
+      values: this.#buffers.map(({ value }) => value),
+      label: placeOf(this.hero),
+      ...(initial && { initial }),
+    };
+  }
+
+  #compute(ref: ValueRef, index: readonly Expr[]): Expr {
+    const node = this.graph.nodes[ref.node]!;
+    if (node.value && node.value.data.length === 1) {
+      const { dtype, data } = node.value;
+      return literal(loadElement(dtype, data, 0), scalarType(dtype));
+    }
+    const type = node.outputs[ref.output]!;
+    if (!this.#inside.has(ref.node))
+      return load(this.buffer(ref, "read"), index, type.dtype);
+    const { body } = node.op;
+    const inputs = node.inputs.map((input) => typeOf(this.graph, input));
+    const context = { attrs: node.attrs, inputs };
+    if (body.class === "elementwise") {
+      const args = node.inputs.map((input) => this.value(input, index));
+      return inDType(body.scalar(args, context), type);
+    }
+    if (body.class === "movement")
+      return body.at(index, (i, at) => this.value(node.inputs[i]!, at), {
+        ...context,
+        output: type,
+      });
+    if (this.#hero) return this.#hero.value;
+    throw new InternalError({ what: "a hero is read before it is computed", where: placeOf(node) });
+  }
+}
+
+/** Results of narrow types are rounded where they would be stored, so fusing changes no bit. */
+function inDType(value: Expr, { dtype }: TensorType): Expr {
+  if (isFloat(dtype)) return round(value, dtype);
+  return dtype === "u8" ? apply("and", value, integer(255)) : value;
+}
+
+/** One axis for each size, named by `prefix`. */
+export function axesOf(shape: Shape, prefix: string): { ranges: Range[]; index: Expr[] } {
+  const ranges = shape.map((extent, i) => ({ axis: `${prefix}${i}`, extent }));
+  return { ranges, index: ranges.map((range) => axis(range.axis, range.extent)) };
+}
+
+/** Parallel loops around `body`, the first range outermost. */
+export function parallel(
+  ranges: readonly Range[],
+  body: readonly Statement[],
+): readonly Statement[] {
+  return ranges.reduceRight<readonly Statement[]>(
+    (inner, range) => [{ kind: "loop", range, order: "parallel", body: inner }],
+    body,
+  );
+}
+
+/** One range over several axes, and the index of each in it. */
+export function merged(shape: Shape, name: string): { range: Range; index: Expr[] } {
+  const extent = shape.reduce<Dim>((product, dim) => multiplyDims(product, dim), 1);
+  const whole = axis(name, extent);
+  const index: Expr[] = [];
+  let rest: Expr = whole;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    index.unshift(i === 0 ? rest : apply("rem", rest, sizeOf(shape[i]!)));
+    rest = apply("div", rest, sizeOf(shape[i]!));
+  }
+  return { range: { axis: name, extent }, index: index.map(simplify) };
+}
