@@ -6,7 +6,7 @@ import type { Expr } from "../expression.ts";
 import { apply, axis, integer, literal, load, local } from "../expression.ts";
 import type { Statement } from "../kernel.ts";
 import { shapeSize } from "../shape.ts";
-import { threefryExpressions } from "../declare/ops/random.ts";
+import { threefryExpr } from "../declare/ops/random.ts";
 import type { Call, GroupBody } from "./group-body.ts";
 import { merged, parallel } from "./group-body.ts";
 
@@ -22,7 +22,7 @@ export function lowerRandomBits(body: GroupBody): Call {
   const word = (i: number): Expr => bind(load(key, [integer(i)], "u32"));
   const { range, index } = merged(shape, "i");
   const counter = apply("to_u32", axis("i", shapeSize(shape)));
-  const [x0, x1] = threefryExpressions(word(0), word(1), literal(0, "u32"), counter, bind);
+  const [x0, x1] = threefryExpr(word(0), word(1), literal(0, "u32"), counter, bind);
   const bits = bind(apply("xor", x0, x1));
   body.setHero(index, bits);
   return body.call(parallel([range], [...lets, ...body.storeRoot(index)]));
