@@ -98,7 +98,34 @@ interface InnerTokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: number[] };
   decode(ids: number[], options: { skip_special_tokens: boolean }): string;
   token_to_id(token: string): number | undefined;
-  get_vocab(withAddedTokens: boolean): Map<string, number>;
+}
+
+/**
+ * The largest id of a vocabulary (token to id, or a list whose positions are the ids) and of added tokens;
+ * -1 without any. The library checks none of them.
+ */
+function largestId(
+  vocabulary: unknown,
+  addedTokens: unknown,
+  malformed: (what: string) => CheckpointError,
+): number {
+  if (!isObject(vocabulary) && !Array.isArray(vocabulary))
+    throw malformed("there is no vocabulary");
+  let largest = Array.isArray(vocabulary) ? vocabulary.length - 1 : -1;
+  const take = (token: string, id: unknown): void => {
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= 2 ** 31)
+      throw malformed(`the token ${JSON.stringify(token)} has the id ${JSON.stringify(id)}`);
+    largest = Math.max(largest, id as number);
+  };
+  if (!Array.isArray(vocabulary))
+    for (const [token, id] of Object.entries(vocabulary)) take(token, id);
+  if (!Array.isArray(addedTokens ?? [])) throw malformed("added_tokens is not a list");
+  for (const token of (addedTokens ?? []) as unknown[]) {
+    const text = tokenText(token);
+    if (!isObject(token) || text === undefined) throw malformed("an added token has no content");
+    take(text, token["id"]);
+  }
+  return largest;
 }
 
 /** A tokenizer from parsed `tokenizer.json` and `tokenizer_config.json`; `where` names the file. */
@@ -119,17 +146,11 @@ export function parseTokenizer(json: unknown, config: unknown, where: string): T
       throw malformed(what, cause);
     }
   };
+  const vocabSize = largestId(json["model"]["vocab"], json["added_tokens"], malformed) + 1;
+  if (vocabSize === 0) throw malformed("the vocabulary is empty");
   const inner = guarded<InnerTokenizer>("the tokenizer cannot be built", () => {
     return new HuggingFaceTokenizer(json, config);
   });
-  const vocabulary = guarded("the vocabulary cannot be read", () => [...inner.get_vocab(true)]);
-  let vocabSize = 0;
-  for (const [token, id] of vocabulary) {
-    if (!Number.isInteger(id) || id < 0 || id >= 2 ** 31)
-      throw malformed(`the token ${JSON.stringify(token)} has the id ${id}`);
-    vocabSize = Math.max(vocabSize, id + 1);
-  }
-  if (vocabSize === 0) throw malformed("the vocabulary is empty");
   const tokenId = (token: string): number | undefined => inner.token_to_id(token);
   const named = (key: string): number | null => {
     const text = tokenText(config[key]);
@@ -141,12 +162,9 @@ export function parseTokenizer(json: unknown, config: unknown, where: string): T
     eosTokenId: named("eos_token"),
     tokenId,
     encode(text, { addSpecialTokens = false } = {}) {
-      const ids = guarded("a text cannot be encoded", () => {
+      return guarded("a text cannot be encoded", () => {
         return inner.encode(text, { add_special_tokens: addSpecialTokens }).ids;
       });
-      if (ids.some((id) => !Number.isInteger(id)))
-        throw malformed("a text has pieces without a token, and there is no unknown token");
-      return ids;
     },
     decode(ids, { keepSpecialTokens = false } = {}) {
       const list = checkIds(ids, vocabSize, where);

@@ -35,7 +35,18 @@ function toWrite(name: string, tensor: HostTensor): TensorToWrite {
 }
 
 test("reads every dtype that a program takes", async () => {
-  const dtypes: DType[] = ["f32", "f16", "bf16", "e4m3fn", "e5m2", "i64", "i32", "u32", "u8", "bool"];
+  const dtypes: DType[] = [
+    "f32",
+    "f16",
+    "bf16",
+    "e4m3fn",
+    "e5m2",
+    "i64",
+    "i32",
+    "u32",
+    "u8",
+    "bool",
+  ];
   const tensors = dtypes.map((dtype) => hostTensor(dtype, [2, 3], [0, 1, 1, 0, 1, 1]));
   const bytes = await write(tensors.map((tensor) => toWrite(`t.${tensor.dtype}`, tensor)));
   const opened = await open(bytes);
@@ -118,7 +129,11 @@ describe("errors name the file, the tensor and the remedy", () => {
     ["huge product", file({ a: entry("F32", [2 ** 40, 2 ** 40], 0, 8) }, 8), /takes \d+/],
     ["shape missing", file({ a: { dtype: "F32", data_offsets: [0, 8] } }, 8), /shape \(missing\)/],
     ["shape against bytes", file({ a: entry("F32", [3], 0, 8) }, 8), /takes 12 bytes.*give 8/],
-    ["three offsets", file({ a: { ...(good.a as object), data_offsets: [0, 4, 8] } }, 8), /two byte/],
+    [
+      "three offsets",
+      file({ a: { ...(good.a as object), data_offsets: [0, 4, 8] } }, 8),
+      /two byte/,
+    ],
     ["backward offsets", file({ a: entry("F32", [2], 8, 0) }, 8), /data_offsets \[8, 0\]/],
     ["past the end", file({ a: entry("F32", [2], 8, 16) }, 8), /data_offsets \[8, 16\]/],
     ["overlap", file({ ...good, b: entry("F32", [2], 4, 12) }, 12), /overlap those of a.*tensor b/],
@@ -161,7 +176,11 @@ describe("errors name the file, the tensor and the remedy", () => {
 
   test("writing values that do not fit their entry, or a name twice", async () => {
     const tensor = hostTensor("f32", [2], [1, 2]);
-    await expect(write([{ ...toWrite("a", tensor), shape: [3] }])).rejects.toThrow(/8 bytes.*\[3\]/);
-    await expect(write([toWrite("a", tensor), toWrite("a", tensor)])).rejects.toThrow(/a is given twice/);
+    await expect(write([{ ...toWrite("a", tensor), shape: [3] }])).rejects.toThrow(
+      /8 bytes.*\[3\]/,
+    );
+    await expect(write([toWrite("a", tensor), toWrite("a", tensor)])).rejects.toThrow(
+      /a is given twice/,
+    );
   });
 });
