@@ -1,1 +1,13 @@
-export {};
+// Public names of @millrace/kernels-cpu, one per line. Nothing else lives here.
+
+// the oracles
+export {
+  interpret,
+  type InterpreterInput,
+  type InterpretOptions,
+  type InterpretResult,
+  type Precision,
+} from "./interpreter/interpret.ts";
+export type { InterpreterValue } from "./interpreter/value.ts";
+export { createInterpreterBackend, type InterpreterBackendOptions } from "./interpreter/backend.ts";
+export type { ParallelOrder } from "./interpreter/kernel-context.ts";
