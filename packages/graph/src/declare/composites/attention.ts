@@ -144,15 +144,15 @@ export const attentionOp: OpDefinition<AttentionAttributes> = defineOp({
       typeof heads === "number" && typeof kvHeads === "number" && heads % kvHeads === 0;
     if (
       !divides ||
-      !shapesEqual(k.shape, [b!, s!, kvHeads!, dk!]) ||
-      !shapesEqual(v.shape.with(3, 1), [b!, s!, kvHeads!, 1])
+      !shapesEqual(k.shape, [b!, s!, kvHeads, dk!]) ||
+      !shapesEqual(v.shape.with(3, 1), [b!, s!, kvHeads, 1])
     )
       throw new ShapeError({
         what: `q ${formatType(q)}, k ${formatType(k)} and v ${formatType(v)} do not fit together`,
         hint: "Give q [B, T, H, Dk], k [B, S, Hkv, Dk] and v [B, S, Hkv, Dv] where Hkv divides H.",
       });
     checkMask(inputs.slice(3), attrs, q.shape, k.shape);
-    return [{ dtype: q.dtype, shape: [b!, t!, heads!, v.shape[3]!] }];
+    return [{ dtype: q.dtype, shape: [b!, t!, heads, v.shape[3]!] }];
   },
   body: {
     class: "composite",

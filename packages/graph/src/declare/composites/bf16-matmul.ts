@@ -32,7 +32,7 @@ export const bf16LinearOp: OpDefinition<Record<string, never>> = defineOp({
         what: `x ${formatType(x!)} does not fit weights ${formatType(w!)}`,
         hint: "Give x [..., K] and w [N, K].",
       });
-    return [{ dtype: x!.dtype, shape: x!.shape.with(-1, w!.shape[0]!) }];
+    return [{ dtype: x!.dtype, shape: [...x!.shape.slice(0, -1), w!.shape[0]!] }];
   },
   vjp: ({ inputs: [x, w], cotangents: [ct] }) => {
     if (!ct) return [undefined, undefined];

@@ -150,20 +150,25 @@ export const blockQuantizeOp: OpDefinition<{ tile: readonly number[]; ue8m0: boo
   },
 });
 
+/** Throws unless `scales` are those of codes cut into such tiles. */
+export function expectScales(codes: TensorType, scales: TensorType, tile: readonly number[]): void {
+  if (!isFloat(codes.dtype))
+    throw new DTypeError({ what: `codes are ${formatType(codes)}`, hint: "Pass floats." });
+  expectDType(scales, ["f32"], "scales");
+  const expected = scaleShape(codes.shape, tile);
+  if (!shapesEqual(scales.shape, expected))
+    throw new ShapeError({
+      what: `scales are ${formatType(scales)}, tiles ${formatShape(tile)} of ${formatType(codes)} need ${formatShape(expected)}`,
+      hint: "Pass the tile that the codes were made with.",
+    });
+}
+
 export const blockDequantizeOp: OpDefinition<{ tile: readonly number[] }> = defineOp({
   name: "block_dequantize",
   infer: (inputs, { tile }) => {
     expectInputs(inputs, 2);
     const [codes, scales] = inputs as [TensorType, TensorType];
-    if (!isFloat(codes.dtype))
-      throw new DTypeError({ what: `codes are ${formatType(codes)}`, hint: "Pass floats." });
-    expectDType(scales, ["f32"], "scales");
-    const expected = scaleShape(codes.shape, tile);
-    if (!shapesEqual(scales.shape, expected))
-      throw new ShapeError({
-        what: `scales are ${formatType(scales)}, tiles ${formatShape(tile)} of ${formatType(codes)} need ${formatShape(expected)}`,
-        hint: "Pass the tile that the codes were made with.",
-      });
+    expectScales(codes, scales, tile);
     return [{ dtype: "f32", shape: codes.shape }];
   },
   vjp: ({ attrs: { tile }, inputs: [codes, scales], cotangents: [ct] }) => [
@@ -202,7 +207,7 @@ const squareTile = (w: Tensor): number[] =>
 /** Activations: one scale per row and `tile` elements of the last axis; x [..., K], scales [..., ceil(K / tile)]. */
 export function quantizeTiles(
   x: Tensor,
-  tile = tileSize,
+  tile: number = tileSize,
   options: QuantizeOptions = {},
 ): Quantized {
   return blockQuantize(x, rowTile(x, tile), options);
@@ -214,7 +219,7 @@ export function quantizeBlocks(w: Tensor, options: QuantizeOptions = {}): Quanti
 }
 
 /** Values f32 of what `quantizeTiles` made. */
-export function dequantizeTiles(codes: Tensor, scales: Tensor, tile = tileSize): Tensor {
+export function dequantizeTiles(codes: Tensor, scales: Tensor, tile: number = tileSize): Tensor {
   return blockDequantize({ codes, scales }, rowTile(codes, tile));
 }
 

@@ -87,8 +87,10 @@ export const swapPairsOp: OpDefinition<Record<string, never>> = defineOp({
   vjp: ({ cotangents: [ct] }) => [ct && applyOne(swapPairsOp, [ct], {})],
   body: {
     class: "movement",
-    at: (index, read) =>
-      read(0, index.with(-1, apply("sub", integer(1), index[index.length - 1]!))),
+    at: (index, read) => {
+      const last = index.length - 1;
+      return read(0, index.with(last, apply("sub", integer(1), index[last]!)));
+    },
   },
 });
 

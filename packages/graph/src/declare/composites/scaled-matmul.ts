@@ -21,6 +21,7 @@ import type { Quantized } from "./block-quantize.ts";
 import {
   blockDequantize,
   blockQuantize,
+  expectScales,
   quantizeTiles,
   scaleShape,
   tileSize,
@@ -61,10 +62,12 @@ function expectMatrices(inputs: readonly TensorType[], ranks: readonly number[])
 
 export const scaledDotOp: OpDefinition<ScaledDotAttributes> = defineOp<ScaledDotAttributes>({
   name: "scaled_dot",
-  infer: (inputs, { aContract, bContract }) => {
+  infer: (inputs, { aTile, bTile, aContract, bContract }) => {
     expectInputs(inputs, 4);
     expectMatrices(inputs, [2, 2, 2, 2]);
-    const [a, , b] = inputs;
+    const [a, aScales, b, bScales] = inputs;
+    expectScales(a!, aScales!, aTile);
+    expectScales(b!, bScales!, bTile);
     if (!dimsEqual(a!.shape[aContract]!, b!.shape[bContract]!))
       throw new ShapeError({
         what: `axis ${aContract} of ${formatType(a!)} and axis ${bContract} of ${formatType(b!)} differ`,
@@ -107,7 +110,9 @@ export const raggedScaledDotOp: OpDefinition<Record<string, never>> = defineOp({
   infer: (inputs) => {
     expectInputs(inputs, 5);
     expectMatrices(inputs.slice(0, 4), [2, 2, 3, 3]);
-    const [a, , b, , offsets] = inputs;
+    const [a, aScales, b, bScales, offsets] = inputs;
+    expectScales(a!, aScales!, rows);
+    expectScales(b!, bScales!, expertBlocks);
     expectDType(offsets!, ["i32"], "offsets");
     if (!dimsEqual(a!.shape[1]!, b!.shape[2]!))
       throw new ShapeError({
@@ -144,7 +149,7 @@ export function raggedScaledDot(
 export function scaledLinear(x: Tensor, codes: Tensor, scales: Tensor): Tensor {
   const flat = quantizeTiles(asMatrix(x));
   const y = scaledDot(flat.codes, flat.scales, codes, scales);
-  return reshape(convert(y, x.dtype), x.shape.with(-1, codes.shape[0]!));
+  return reshape(convert(y, x.dtype), [...x.shape.slice(0, -1), codes.shape[0]!]);
 }
 
 const asMatrix = (x: Tensor): Tensor =>
@@ -190,7 +195,7 @@ function inferRecipe(
 }
 
 /** Like a type's float dtype, for gradients: each has the dtype of what it is the gradient of. */
-const inDTypeOf = (x: Tensor, like: Tensor): Tensor => convert(x, like.dtype as FloatDType);
+const inDTypeOf = (x: Tensor, like: Tensor): Tensor => convert(x, like.dtype);
 
 export const fp8LinearOp: OpDefinition<RecipeAttributes> = defineOp<RecipeAttributes>({
   name: "fp8_linear",
@@ -240,7 +245,7 @@ export const fp8LinearOp: OpDefinition<RecipeAttributes> = defineOp<RecipeAttrib
 /** x [..., K] times the rows of master weights w [N, K], both quantised on the way; see the file's head. */
 export function fp8Linear(x: Tensor, w: Tensor, options: Fp8Options = {}): Tensor {
   const y = applyOp(fp8LinearOp, [asMatrix(x), w], recipeOf(options))[0]!;
-  return reshape(y, x.shape.with(-1, w.shape[0]!));
+  return reshape(y, [...x.shape.slice(0, -1), w.shape[0]!]);
 }
 
 export const fp8RaggedDotOp: OpDefinition<RecipeAttributes> = defineOp<RecipeAttributes>({
