@@ -113,7 +113,9 @@ export const transposeOp: OpDefinition<{ permutation: readonly number[] }> = def
 /** Reorders axes; without a permutation the last two are exchanged. */
 export function transpose(x: Tensor, permutation?: readonly number[]): Tensor {
   const rank = x.shape.length;
-  const exchanged = x.shape.map((_, i) => (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2));
+  const exchanged = x.shape.map((_, i) =>
+    i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2,
+  );
   const order = permutation ?? exchanged;
   return order.every((axis, i) => axis === i) && order.length === rank
     ? x
@@ -200,8 +202,7 @@ export const padOp: OpDefinition<{ axis: number; low: Dim; high: Dim; value: num
       const at = apply("sub", index[axis]!, sizeOf(low));
       const fill = literal(value, scalarType(input!.dtype));
       let inside = read(0, index.with(axis, at));
-      if (high !== 0)
-        inside = select(apply("lt", at, sizeOf(input!.shape[axis]!)), inside, fill);
+      if (high !== 0) inside = select(apply("lt", at, sizeOf(input!.shape[axis]!)), inside, fill);
       if (low !== 0) inside = select(apply("ge", index[axis]!, sizeOf(low)), inside, fill);
       return inside;
     },
@@ -267,4 +268,3 @@ export const concatenateOp: OpDefinition<{ axis: number }> = defineOp({
 export function concatenate(tensors: readonly Tensor[], axis: number): Tensor {
   return tensors.length === 1 ? tensors[0]! : applyOne(concatenateOp, tensors, { axis });
 }
-
