@@ -152,7 +152,8 @@ export type { Capabilities } from "./capabilities.ts";
 export { printExpr } from "./print-expression.ts";
 export { printGraph, printKernel, printNode, printProgram, printStatement } from "./print.ts";
 export { parseGraph, parseKernel, parseProgram, type ParseGraphOptions } from "./parse.ts";
-export { verifyGraph } from "./verify.ts";
+export { builtInOps } from "./declare/built-in-ops.ts";
+export { verifyGraph, verifyKernel, verifyProgram } from "./verify.ts";
 export { verifyKernel } from "./verify-kernel.ts";
 export { hashGraph, hashKernel, hashProgram, hashText } from "./hash.ts";
 

@@ -14,9 +14,7 @@ import { parseGraph, parseKernel, parseProgram } from "./parse.ts";
 import { printGraph, printKernel, printProgram } from "./print.ts";
 import { decodeBase64, encodeBase64 } from "./text.ts";
 import { size } from "./shape.ts";
-import { verifyGraph } from "./verify.ts";
-import { verifyKernel } from "./verify-kernel.ts";
-import { verifyProgram } from "./verify-program.ts";
+import { verifyGraph, verifyKernel, verifyProgram } from "./verify.ts";
 
 const T = size("T", 0, 127);
 

@@ -17,9 +17,7 @@ import { printGraph, printKernel, printProgram } from "./print.ts";
 import type { Attribute } from "./op.ts";
 import type { Program } from "./program.ts";
 import { addDims, size } from "./shape.ts";
-import { verifyGraph } from "./verify.ts";
-import { verifyKernel } from "./verify-kernel.ts";
-import { verifyProgram } from "./verify-program.ts";
+import { verifyGraph, verifyKernel, verifyProgram } from "./verify.ts";
 
 const small = (): Graph =>
   declare("small", (b) => {

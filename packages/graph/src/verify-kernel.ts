@@ -13,7 +13,7 @@ import { printExpr } from "./print-expression.ts";
 import type { SizeSymbol } from "./shape.ts";
 import { dimsEqual, formatDim, formatType } from "./shape.ts";
 import { expectedOperands, operatorTakes } from "./verify-expression.ts";
-import { dimProblem, symbolProblem } from "./verify.ts";
+import { dimProblem, symbolProblem } from "./verify-graph.ts";
 
 interface Name {
   /** The axis or local that the name stands for. */

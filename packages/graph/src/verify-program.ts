@@ -11,7 +11,7 @@ import { printBuffer, printStep } from "./print.ts";
 import type { Binding, Program, ProgramBuffer, Step } from "./program.ts";
 import type { TensorType } from "./shape.ts";
 import { dimsEqual, formatType, maxDim, shapeSize, shapesEqual } from "./shape.ts";
-import { constantProblem, dimProblem } from "./verify.ts";
+import { constantProblem, dimProblem } from "./verify-graph.ts";
 import { verifyKernel } from "./verify-kernel.ts";
 
 /** Throws an InternalError unless the program is legal and, if `capabilities` are given, within them. */
@@ -128,7 +128,7 @@ function verifyStep(
     const index = step.buffers[i]!;
     const given = program.buffers[index];
     if (!given) return wrong(`there is no buffer $${index}`);
-    if (wanted.dtype !== given.type.dtype || !shapesEqual(wanted.shape, given.type.shape))
+    if (!sameMemory(wanted, given.type))
       wrong(
         `kernel buffer ${wanted.name} is ${formatType(wanted)}, $${index} is ${formatType(given.type)}`,
       );
@@ -217,12 +217,9 @@ function verifyArena(program: Program, wrong: Wrong): void {
       (sum, part) => sum + Math.min(part.end, end) - Math.max(part.start, start),
       0,
     );
-    // A view, never written itself, is what was written at its place under another shape.
-    const isView = !writtenBuffers.has(buffer);
-    if (isView && mayBeNew) return;
-    const foreign = parts.find(
-      (part) => part.buffer !== buffer && !(isView && samePlace(program, part.buffer, buffer)),
-    );
+    // What is updated may be new: then its old contents are of no interest.
+    if (mayBeNew && !writtenBuffers.has(buffer)) return;
+    const foreign = parts.find((part) => part.buffer !== buffer);
     if (foreign)
       wrong(`$${buffer} is read after ${foreign.by} wrote $${foreign.buffer} over it`, line, label);
     if (covered < end - start) wrong(`$${buffer} is read before it is written`, line, label);

@@ -2,9 +2,7 @@ import { expect, test } from "vitest";
 
 import { InternalError } from "./errors.ts";
 import { parseGraph, parseKernel, parseProgram } from "./parse.ts";
-import { verifyGraph } from "./verify.ts";
-import { verifyKernel } from "./verify-kernel.ts";
-import { verifyProgram } from "./verify-program.ts";
+import { verifyGraph, verifyKernel, verifyProgram } from "./verify.ts";
 
 function expectViolation(check: () => void, message: string): void {
   expect(check).toThrow(InternalError);
@@ -190,7 +188,7 @@ test.each([
   ["state w: f32[T]", "state w: bf16[T]", "the state is bf16[T]: buffer $2"],
   ["in $0", "in $2", 'input "x" is not in the arena'],
   ["in $1", "in $9", 'output "y" is in $9, which does not exist'],
-  ["output y: f32[T] in $1", "output y: f32[T, 1] in $4", undefined],
+  ["output y: f32[T] in $1", "output y: f32[T, 1] in $1", undefined],
   [
     "step 0 ($0, $1) // first",
     "step 1 ($0, $1) // first",
