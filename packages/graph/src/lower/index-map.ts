@@ -64,18 +64,16 @@ function sum(x: Linear, y: Linear): Linear {
   return { terms, constant: addDims(x.constant, y.constant) };
 }
 
-/** Largest value as a dimension, when every term grows with an atom of known extent. */
+/** Largest value as a dimension, when every term's sign and its atom's range are known. */
 function upperBound({ terms, constant }: Linear): Dim | undefined {
   let bound = constant;
   for (const { atom, coefficient } of terms.values()) {
-    if (minDim(coefficient) < 0) continue;
-    const largest = largestOf(atom);
+    if (maxDim(coefficient) <= 0 && isNatural(atom)) continue;
+    const largest = minDim(coefficient) >= 0 ? largestOf(atom) : undefined;
     if (largest === undefined) return undefined;
     bound = addDims(bound, multiplyDims(coefficient, largest));
   }
-  return [...terms.values()].some(({ coefficient, atom }) => minDim(coefficient) < 0 && !isNatural(atom))
-    ? undefined
-    : bound;
+  return bound;
 }
 
 function largestOf(atom: Expr): Dim | undefined {

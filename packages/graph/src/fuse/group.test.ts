@@ -1,0 +1,103 @@
+import { expect, test } from "vitest";
+import { declare } from "../declare/declare.ts";
+import { broadcastTo, sum } from "../declare/ops/broadcast.ts";
+import { linear } from "../declare/ops/contract.ts";
+import { add, convert, div, exp, mul } from "../declare/ops/elementwise.ts";
+import { take } from "../declare/ops/gather.ts";
+import { reshape, transpose } from "../declare/ops/movement.ts";
+import type { Graph } from "../graph.ts";
+import { fuse } from "./fuse.ts";
+
+/** For each group: the ops computed inside, joined; views in brackets. */
+function groupsOf(graph: Graph, options = {}): string[] {
+  const { graph: fused, groups } = fuse(graph, options);
+  return groups.map((group) => {
+    const names = group.nodes.map((id) => fused.nodes[id]!.op.name).join(" ");
+    return group.alias ? `[${names}]` : names;
+  });
+}
+
+test("an elementwise chain is one kernel", () => {
+  const graph = declare("chain", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    return { y: exp(add(mul(x, 2), 1)) };
+  });
+  expect(groupsOf(graph)).toEqual(["broadcast mul broadcast add exp"]);
+});
+
+test("a product takes its elementwise followers and cheap conversions of its operands along", () => {
+  const graph = declare("epilogue", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const w = b.parameter("w", "f32", [5, 3]);
+    const r = b.input("r", "f32", [4, 5]);
+    return { y: add(linear(convert(x, "bf16"), convert(w, "bf16")), convert(r, "bf16")) };
+  });
+  expect(groupsOf(graph)).toEqual(["convert convert dot_general convert add"]);
+});
+
+test("a costly operand of a product is computed once", () => {
+  const graph = declare("costly", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    return { y: linear(exp(x), b.parameter("w", "f32", [5, 3])) };
+  });
+  expect(groupsOf(graph)).toEqual(["exp", "dot_general"]);
+});
+
+test("rows are gathered while a product reads them", () => {
+  const graph = declare("gather", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const rows = b.input("rows", "i32", [7]);
+    return { y: linear(take(x, rows, 0), b.parameter("w", "f32", [5, 3])) };
+  });
+  expect(groupsOf(graph)).toEqual(["take dot_general"]);
+});
+
+test("a costly value with two readers is stored, a cheap one is computed twice", () => {
+  const graph = declare("shared", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const costly = exp(x);
+    const cheap = mul(x, 2);
+    return { a: sum(costly, [0]), b: sum(costly, [1]), c: sum(cheap, [0]), d: sum(cheap, [1]) };
+  });
+  expect(groupsOf(graph)).toEqual([
+    "exp",
+    "sum",
+    "sum",
+    "broadcast mul sum",
+    "broadcast mul sum",
+  ]);
+});
+
+test("what broadcasts is not computed again for every element", () => {
+  const graph = declare("repeat", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const total = exp(b.input("s", "f32", [4]));
+    return { y: div(x, broadcastTo(reshape(total, [4, 1]), [4, 3])) };
+  });
+  expect(groupsOf(graph)).toEqual(["exp", "[reshape]", "broadcast div"]);
+});
+
+test("a reshape of something in memory is a view", () => {
+  const graph = declare("view", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    return { y: reshape(exp(x), [12]), z: reshape(x, [2, 6]) };
+  });
+  expect(groupsOf(graph)).toEqual(["exp", "[reshape]", "[reshape]"]);
+});
+
+test("simplification removes what changes nothing and shares what is equal", () => {
+  const graph = declare("simplify", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const same = mul(transpose(transpose(x)), 1);
+    return { y: exp(same), z: exp(x) };
+  });
+  expect(groupsOf(graph)).toEqual(["exp"]);
+});
+
+test("without fusion every node is a kernel of its own", () => {
+  const graph = declare("unfused", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    return { y: exp(add(x, x)) };
+  });
+  expect(groupsOf(graph, { fuse: false })).toEqual(["add", "exp"]);
+});
