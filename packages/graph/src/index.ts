@@ -154,7 +154,6 @@ export { printGraph, printKernel, printNode, printProgram, printStatement } from
 export { parseGraph, parseKernel, parseProgram, type ParseGraphOptions } from "./parse.ts";
 export { builtInOps } from "./declare/built-in-ops.ts";
 export { verifyGraph, verifyKernel, verifyProgram } from "./verify.ts";
-export { verifyKernel } from "./verify-kernel.ts";
 export { hashGraph, hashKernel, hashProgram, hashText } from "./hash.ts";
 
 // declare
