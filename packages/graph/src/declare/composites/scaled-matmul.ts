@@ -6,7 +6,6 @@
  * operands, the gradient passes straight through the quantisation to the master weights. What the backward pass needs
  * of the forward pass are codes and scales, which are outputs of the op, so x itself need not be kept.
  */
-import type { FloatDType } from "../../dtype.ts";
 import { isFloat } from "../../dtype.ts";
 import { DTypeError, ShapeError } from "../../errors.ts";
 import type { OpDefinition } from "../../op.ts";
@@ -194,7 +193,7 @@ function inferRecipe(
   ];
 }
 
-/** Like a type's float dtype, for gradients: each has the dtype of what it is the gradient of. */
+/** A gradient has the dtype of what it is the gradient of. */
 const inDTypeOf = (x: Tensor, like: Tensor): Tensor => convert(x, like.dtype);
 
 export const fp8LinearOp: OpDefinition<RecipeAttributes> = defineOp<RecipeAttributes>({
