@@ -35,7 +35,7 @@ describe("gradients", () => {
     const loss = sum(mul(x, mul(x, x)));
     const nodes = newNodes(b, () => gradients(loss, [x]));
     expect(nodes.filter((node) => node.op.name === "add")).toHaveLength(2);
-    for (const node of nodes.filter((node) => node.op.name === "add"))
+    for (const node of nodes.filter(({ op }) => op.name === "add"))
       expect(node.outputs[0]!.dtype).toBe("f32");
     expect(formatType(nodes.at(-1)!.outputs[0]!)).toBe("bf16[3]");
   });

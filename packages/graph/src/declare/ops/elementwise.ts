@@ -235,7 +235,7 @@ export const selectOp: PlainOp = defineOp({
 export function select(condition: Tensor, x: Operand, y: Operand): Tensor {
   const [a, b] = typeof x === "number" && typeof y === "number" ? [x, y] : asTensors([x, y]);
   const sides = [a, b].map((side) =>
-    typeof side === "number" ? condition.builder.scalar(side) : side!,
+    typeof side === "number" ? condition.builder.scalar(side) : side,
   );
   return applyOne(selectOp, broadcastTogether([condition, ...sides]), noAttrs);
 }

@@ -6,7 +6,7 @@ import type { DType } from "../../dtype.ts";
 import { isFloat } from "../../dtype.ts";
 import { DTypeError, ShapeError } from "../../errors.ts";
 import type { Expr } from "../../expression.ts";
-import { apply, integer, literal, scalarType, select as selectExpr } from "../../expression.ts";
+import { apply, integer, literal, select as selectExpr } from "../../expression.ts";
 import type { OpDefinition } from "../../op.ts";
 import type { TensorType } from "../../shape.ts";
 import { formatType, minDim, multiplyDims } from "../../shape.ts";
@@ -132,9 +132,9 @@ export function mean(x: Tensor, axes: readonly number[] = allAxes(x)): Tensor {
   if (axes.length === 0) return x;
   const total = sum(convert(x, "f32"), axes);
   const count = axes.map((axis) => x.shape[axis]!).reduce(multiplyDims, 1);
-  const mean =
+  const result =
     typeof count === "number" ? div(total, count) : div(total, dimension(x.builder, count, "f32"));
-  return convert(mean, x.dtype);
+  return convert(result, x.dtype);
 }
 
 type CumulativeSumAttrs = { axis: number; exclusive: boolean; reverse: boolean };

@@ -45,7 +45,7 @@ export const topKOp: OpDefinition<{ k: number }> = defineOp<{ k: number }>({
         what: `k = ${k} of the last axis of ${formatType(inputs[0]!)}`,
         hint: "k is an integer from 0 to the size of the axis.",
       });
-    const picked = shape.with(-1, k);
+    const picked = shape.with(shape.length - 1, k);
     return [
       { dtype, shape: picked },
       { dtype: "i32", shape: picked },
