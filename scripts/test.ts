@@ -1,4 +1,4 @@
-// Everything `npm test` stands for: types, package tests, the scripts' own tests, boundaries.
+// Everything `npm test` stands for: types, boundaries, documents, package tests, the scripts' own tests.
 // In: the repository. Out: the output of every step, then the closing line `N passed, N failed`.
 // A step that fails without a failed test in it (a type error, a broken boundary) counts as one
 // failure, so the closing line never reads "0 failed" when the exit status is not 0.
@@ -49,6 +49,7 @@ add(
 );
 add(none, succeeds("types of the scripts", "tsc", ["-p", "scripts"]));
 add(none, succeeds("boundaries", "node", ["scripts/check-boundaries.ts"]));
+add(none, succeeds("examples in documents", "node", ["scripts/check-docs.ts"]));
 
 const packagesPass = succeeds("package tests", "nx", [
   "run-many",
