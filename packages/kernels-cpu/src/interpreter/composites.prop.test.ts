@@ -346,7 +346,7 @@ describe("attention", () => {
         const k = floats(next, b, s, dk);
         const part = (x: InterpreterValue, from: number, to: number): InterpreterValue => ({
           ...x,
-          shape: x.shape.with(-1, to - from),
+          shape: [...x.shape.slice(0, -1), to - from],
           data: x.data.filter((_, i) => i % dk >= from && i % dk < to),
         });
         const values: Values = {
@@ -385,7 +385,7 @@ describe("crossEntropy", () => {
         const build: Build = (_, t) => crossEntropy(t["logits"]!, t["labels"]!);
         const want = labels.map((label, i) => {
           if (label < 0 || label >= v) return 0;
-          return -Math.log(softmaxOf([...logits.data.slice(i * v, (i + 1) * v)])[label]!);
+          return -Math.log(softmaxOf(Array.from(logits.data.subarray(i * v, (i + 1) * v)))[label]!);
         });
         const values = { logits, labels: ints([rows], labels) };
         expectClose(evaluate(build, values), want);

@@ -170,6 +170,15 @@ describe("block quantisation", () => {
     expect([...codes!.data.subarray(0, 2)]).toEqual([0, 0]);
   });
 
+  test("rounds a scale up to a power of two, and keeps one that is one", () => {
+    const next = 1 + 2 ** -23;
+    const x = hostTensor("f32", [3, 1], [448, -448 * next, 448 * 2 ** -9]);
+    const graph = declare("quantize", (b) => ({
+      ...blockQuantize(inputOf(b, "x", x), rows, { ue8m0: true }),
+    }));
+    expect([...interpret(graph, { x }).outputs["scales"]!.data]).toEqual([1, 2, 2 ** -9]);
+  });
+
   test("shows a NaN in its whole tile, with power-of-two scales too", () => {
     const x = hostTensor("f32", [1, 2], [1, Number.NaN]);
     for (const ue8m0 of [false, true]) {
