@@ -85,3 +85,4 @@ export {
   type Misfit,
 } from "./checkpoint/load.ts";
 export { saveParameters, type SaveOptions } from "./checkpoint/save.ts";
+export { loadIntoStore, type LoadStoreOptions } from "./load-store.ts";
