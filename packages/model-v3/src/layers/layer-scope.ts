@@ -1,0 +1,48 @@
+/**
+ * Where a layer stands: what every layer is given besides its input. In: a path such as `layers.3.mlp`. Out: its parameters
+ * (`model.layers.3.mlp.….weight`), the path of the nodes it declares, and taps for looking inside. Knows no layer.
+ */
+import type { GraphBuilder, Tensor } from "@millrace/graph";
+import type { ModelConfig } from "../config.ts";
+import type { Products } from "./linear.ts";
+
+/** Called with each named intermediate value while a model is being declared. */
+export type Tap = (name: string, value: Tensor) => void;
+
+export interface LayerScope {
+  readonly builder: GraphBuilder;
+  readonly config: ModelConfig;
+  /** The products of this model's precision. */
+  readonly products: Products;
+  /** Checkpoint path without `model.`, such as `layers.3.self_attn`. */
+  readonly path: string;
+  /** A part of this layer. */
+  at(name: string): LayerScope;
+  /** The parameter `<path>.<name>`. */
+  parameter(name: string): Tensor;
+  /** Runs `body`; the nodes it declares get this scope's path. */
+  declare<T>(body: () => T): T;
+  readonly tap: Tap;
+}
+
+/** What all scopes of one model share. */
+export interface ScopeSource {
+  readonly builder: GraphBuilder;
+  readonly config: ModelConfig;
+  readonly products: Products;
+  readonly parameter: (name: string) => Tensor;
+  readonly tap: Tap;
+}
+
+/** The scope of a whole model; `outer` is where its declaration began. */
+export function rootScope(source: ScopeSource): LayerScope {
+  const outer = source.builder.path;
+  const scopeAt = (path: string): LayerScope => ({
+    ...source,
+    path,
+    at: (name) => scopeAt(path ? `${path}.${name}` : name),
+    parameter: (name) => source.parameter(`model.${path ? `${path}.` : ""}${name}`),
+    declare: (body) => source.builder.withPath(outer && path ? `${outer}.${path}` : path, body),
+  });
+  return scopeAt("");
+}
