@@ -1,5 +1,28 @@
 // Public names of @millrace/trainer, one per line, grouped by what they are about.
 
+// the run and its program
+export { train, type TrainingSettings, type TrainOptions, type TrainResult } from "./trainer.ts";
+export { declareEvaluation, declareTrainStep, type TrainStepOptions } from "./train-step.ts";
+export { evaluate, type HeldOutResult } from "./evaluate.ts";
+export { gzipBitsPerByte, type RunReport, writeRunReport } from "./run-report.ts";
+export { metricsName, reportName } from "./run-directory.ts";
+
+// losses, balance, optimizer: declarations for graphs of one's own
+export { nextTokenLoss } from "./loss/next-token.ts";
+export { mtpLoss, type MtpLoss } from "./loss/mtp.ts";
+export { balanceLoss, type BalanceLoss } from "./loss/sequence-balance.ts";
+export { expertCounts } from "./balance/expert-load.ts";
+export { updatedBias } from "./balance/bias-update.ts";
+export {
+  adamW,
+  defaultAdamW,
+  momentNames,
+  type AdamW,
+  type AdamWOptions,
+} from "./optimizer/adamw.ts";
+export { clipByGlobalNorm, type Clipping } from "./optimizer/clip.ts";
+export { learningRateAt, scheduleOver, type Schedule } from "./optimizer/schedule.ts";
+
 // data
 export {
   bitsPerByte,

@@ -24,6 +24,8 @@ export interface MetricsRecord {
   readonly heldOutLoss?: number | undefined;
   readonly heldOutMtpLoss?: number | undefined;
   readonly heldOutBitsPerByte?: number | undefined;
+  /** MaxVio of the loads summed over the held-out text, the largest over the layers. */
+  readonly maxVioGlobal?: number | undefined;
 }
 
 /** max(load) / mean(load) - 1; 0 when nothing was routed. */
