@@ -36,6 +36,55 @@ export {
   type ParameterSpec,
 } from "./parameters.ts";
 
+// the model: whole, as graphs, and its layers
+export {
+  createModel,
+  mtpInputOf,
+  type ForwardResult,
+  type Model,
+  type ModelOptions,
+} from "./model.ts";
+export { declareLogits, dropLast, type LogitsOptions } from "./graphs/logits.ts";
+export { declareDecode, declarePrefill, type DecodeOptions } from "./graphs/decode.ts";
+export { declareMtp, type MtpOptions } from "./graphs/mtp.ts";
+export { declareInit } from "./graphs/init.ts";
+export { rootScope, type LayerScope, type ScopeSource, type Tap } from "./layers/layer-scope.ts";
+export {
+  exactLinear,
+  expertLinear,
+  linear,
+  precisions,
+  productsFor,
+  type Precision,
+  type Products,
+} from "./layers/linear.ts";
+export { norm } from "./layers/norm.ts";
+export { embed, head } from "./layers/embedding.ts";
+export {
+  inverseFrequencies,
+  rotaryTables,
+  rotate,
+  rotateShared,
+  softmaxScale,
+  type RotaryTables,
+} from "./layers/rope.ts";
+export {
+  attentionOptions,
+  sequenceOf,
+  visibleRows,
+  type CacheOptions,
+  type Position,
+  type Sequence,
+} from "./layers/sequence.ts";
+export { attentionForms, mla, type AttentionForm } from "./layers/mla.ts";
+export { groupedAttention } from "./layers/grouped-attention.ts";
+export { mlp } from "./layers/mlp.ts";
+export { gate, type Choice } from "./layers/gate.ts";
+export { moe, type Routing } from "./layers/moe.ts";
+export { block, type BlockResult } from "./layers/block.ts";
+export { mtpModule, type MtpResult } from "./layers/mtp.ts";
+export { checkedTokenIds } from "./token-ids.ts";
+
 // tokenizer
 export {
   byteTokenizer,
