@@ -236,11 +236,8 @@ export { differentiate, gradients } from "./differentiate/differentiate.ts";
 export { customVjp, stopGradient, type CustomVjp } from "./differentiate/custom-vjp.ts";
 
 // declare: composites
-export {
-  attention,
-  latentAttention,
-  type AttentionOptions,
-} from "./declare/composites/attention.ts";
+export { attention } from "./declare/composites/attention.ts";
+export type { AttentionOptions } from "./declare/composites/attention-weights.ts";
 export { bf16Linear, bf16RaggedDot } from "./declare/composites/bf16-matmul.ts";
 export {
   blockDequantize,
@@ -254,6 +251,7 @@ export {
   type QuantizeOptions,
 } from "./declare/composites/block-quantize.ts";
 export { crossEntropy } from "./declare/composites/cross-entropy.ts";
+export { latentAttention } from "./declare/composites/latent-attention.ts";
 export { permuteRows, repeatRows } from "./declare/composites/permute-rows.ts";
 export { rmsNorm } from "./declare/composites/rms-norm.ts";
 export {

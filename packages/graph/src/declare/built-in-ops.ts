@@ -4,10 +4,11 @@
  */
 import type { AnyOp } from "../op.ts";
 import { stopGradientOp } from "../differentiate/custom-vjp.ts";
-import { attentionOp, latentAttentionOp } from "./composites/attention.ts";
+import { attentionOp } from "./composites/attention.ts";
 import { bf16LinearOp, bf16RaggedDotOp } from "./composites/bf16-matmul.ts";
 import { blockDequantizeOp, blockQuantizeOp } from "./composites/block-quantize.ts";
 import { crossEntropyOp } from "./composites/cross-entropy.ts";
+import { latentAttentionOp } from "./composites/latent-attention.ts";
 import { permuteRowsOp } from "./composites/permute-rows.ts";
 import { rmsNormOp } from "./composites/rms-norm.ts";
 import { ropeOp, swapPairsOp } from "./composites/rope.ts";

@@ -3,7 +3,8 @@ import { AttributeError, DTypeError, ShapeError } from "../../errors.ts";
 import type { Shape } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
 import { GraphBuilder } from "../builder.ts";
-import { attention, latentAttention } from "./attention.ts";
+import { attention } from "./attention.ts";
+import { latentAttention } from "./latent-attention.ts";
 
 const b = new GraphBuilder("attention");
 let count = 0;
@@ -42,18 +43,22 @@ describe("attention refuses", () => {
 
 test("no key is repeated for the heads that share it", () => {
   const c = new GraphBuilder("shared");
-  const make = (name: string, heads: number): Tensor => c.input(name, "f32", [1, 7, heads, 5]);
-  const out = attention(make("q", 6), make("k", 2), make("v", 2), { scale });
-  const node = c.nodeOf(out);
-  if (node.op.body.class !== "composite") expect.unreachable();
-  else
-    node.op.body.decompose(
-      node.inputs.map((ref) => c.tensor(ref)),
-      node.attrs,
-    );
-  // Of all values only queries, scores and results have one element for each of the six heads.
-  for (const { op, outputs } of c.nodes)
-    if (op.name === "broadcast") expect(outputs[0]!.shape).not.toContain(5);
+  const [keys, width] = [9, 5];
+  const cached = (name: string): Tensor => c.input(name, "f32", [1, keys, 2, width]);
+  const queries = c.input("q", "f32", [1, 7, 6, width]);
+  const out = attention(queries, cached("k"), cached("v"), {
+    scale,
+    start: c.input("start", "i32", []),
+  });
+  const { op, inputs, attrs } = c.nodeOf(out);
+  const tensors = inputs.map((ref) => c.tensor(ref));
+  if (op.body.class !== "composite") expect.unreachable();
+  else op.body.decompose(tensors, attrs);
+  // Nothing but the inputs has a number for each key and place in a head.
+  const wide = c.nodes.filter(({ outputs: [type] }) =>
+    [keys, width].every((size) => type!.shape.includes(size)),
+  );
+  expect(wide.map((node) => node.op.name)).toEqual(["input", "input"]);
 });
 
 test("latentAttention names all four operands when one does not fit", () => {

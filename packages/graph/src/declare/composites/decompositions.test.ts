@@ -4,7 +4,7 @@ import type { Node } from "../../graph.ts";
 import { formatType } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
 import { GraphBuilder } from "../builder.ts";
-import { attention, latentAttention } from "./attention.ts";
+import { attention } from "./attention.ts";
 import { bf16Linear, bf16RaggedDot } from "./bf16-matmul.ts";
 import {
   dequantizeBlocks,
@@ -13,6 +13,7 @@ import {
   quantizeTiles,
 } from "./block-quantize.ts";
 import { crossEntropy } from "./cross-entropy.ts";
+import { latentAttention } from "./latent-attention.ts";
 import { permuteRows, repeatRows } from "./permute-rows.ts";
 import { rmsNorm } from "./rms-norm.ts";
 import { rope, ropeTables } from "./rope.ts";
