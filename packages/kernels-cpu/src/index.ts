@@ -11,3 +11,7 @@ export {
 export type { InterpreterValue } from "./interpreter/value.ts";
 export { createInterpreterBackend, type InterpreterBackendOptions } from "./interpreter/backend.ts";
 export type { ParallelOrder } from "./interpreter/kernel-context.ts";
+
+// the WebAssembly backend
+export { createWasmBackend, type WasmBackendOptions } from "./wasm/backend.ts";
+export { probeWasm, type WasmFeatures } from "./wasm/capabilities.ts";

@@ -53,6 +53,7 @@ function encoder(dtype: NarrowFloatDType): LibraryFunction {
   const format = formats[dtype];
   const shift = 23 - format.mantissaBits;
   return {
+    name: `encode ${dtype}`,
     signature: unaryVector,
     body(f) {
       const x = f.param(0);
@@ -94,6 +95,7 @@ function rounder(dtype: NarrowFloatDType): LibraryFunction {
   const format = formats[dtype];
   const shift = 23 - format.mantissaBits;
   return {
+    name: `round ${dtype}`,
     signature: unaryVector,
     body(f) {
       const x = f.param(0);
@@ -141,6 +143,7 @@ function decoder(dtype: NarrowFloatDType): LibraryFunction {
   const { mantissaBits, bias, signShift } = formats[dtype];
   const codeBits = 32 - signShift;
   return {
+    name: `decode ${dtype}`,
     signature: unaryVector,
     body(f) {
       const bits = f.param(0);

@@ -7,6 +7,8 @@ import type { FunctionBuilder, FunctionRef } from "./function-builder.ts";
 
 /** A function of the library: its signature and its body, which may ask for other functions. */
 export interface LibraryFunction {
+  /** Names what it computes: two functions of one name are the same function. */
+  readonly name: string;
   readonly signature: Signature;
   readonly body: (f: FunctionBuilder, library: Library) => void;
 }
@@ -19,7 +21,7 @@ export const binaryVector: Signature = { params: ["v128", "v128"], results: ["v1
 /** The shared functions of one module. */
 export class Library {
   readonly #module: ModuleBuilder;
-  readonly #defined: Map<LibraryFunction, FunctionRef> = new Map();
+  readonly #defined: Map<string, FunctionRef> = new Map();
 
   constructor(module: ModuleBuilder) {
     this.#module = module;
@@ -27,10 +29,10 @@ export class Library {
 
   /** The function, defined now if nobody has asked before. */
   get(source: LibraryFunction): FunctionRef {
-    const known = this.#defined.get(source);
+    const known = this.#defined.get(source.name);
     if (known) return known;
     const defined = this.#module.define(source.signature, (f) => source.body(f, this));
-    this.#defined.set(source, defined);
+    this.#defined.set(source.name, defined);
     return defined;
   }
 }

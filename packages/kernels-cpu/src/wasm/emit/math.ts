@@ -80,6 +80,7 @@ function powerOfTwo(f: FunctionBuilder): void {
 
 /** e^x. Results below the smallest normal number are rounded once more; NaN stays NaN. */
 export const exp: LibraryFunction = {
+  name: "exp",
   signature: unaryVector,
   body(f) {
     // Beyond these bounds the result is 0 or infinity anyway; pmin and pmax keep a NaN in their first operand.
@@ -114,6 +115,7 @@ export const exp: LibraryFunction = {
 
 /** Natural logarithm: -infinity at 0, NaN below. */
 export const log: LibraryFunction = {
+  name: "log",
   signature: unaryVector,
   body(f) {
     const x = f.param(0);
@@ -200,6 +202,7 @@ export const log: LibraryFunction = {
 
 /** Hyperbolic tangent, as e / (e + 2) with e = exp(2|x|) - 1, which keeps small arguments exact. */
 export const tanh: LibraryFunction = {
+  name: "tanh",
   signature: unaryVector,
   body(f) {
     const x = f.param(0);
@@ -276,6 +279,7 @@ function sineAndCosine(f: FunctionBuilder, x: Local): { quadrant: Local; sine: L
 /** sin(x + shift π/2). */
 function circular(shift: 0 | 1): LibraryFunction {
   return {
+    name: shift === 0 ? "sin" : "cos",
     signature: unaryVector,
     body(f) {
       f.get(f.param(0));

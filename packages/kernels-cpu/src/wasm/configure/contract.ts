@@ -1,0 +1,114 @@
+/**
+ * How a matrix product is computed. In: the statement and its buffers' shapes. Out: block sizes for the caches, and along
+ * which axis each operand is read when it is packed. Block sizes follow Goto and van de Geijn (2008): a block of B stays
+ * in the second-level cache, a panel of it in the first.
+ */
+import type { Contract, Dim, Expr } from "@millrace/graph";
+import { maxDim, visitExpr } from "@millrace/graph";
+import { movementOf } from "./stride.ts";
+import type { Scope } from "./stride.ts";
+
+/** Along which axis four elements of an operand are read at once: its depth, its rows or columns, or none. */
+export type PackingAxis = "depth" | "side" | "none";
+
+/** Decisions for one product. */
+export interface ContractChoice {
+  readonly kind: "contract";
+  readonly packLhs: PackingAxis;
+  readonly packRhs: PackingAxis;
+  /** The body runs on four columns at once. */
+  readonly lanes: boolean;
+  readonly rowBlock: number;
+  readonly columnBlock: number;
+  readonly depthBlock: number;
+  /** Up to this many rows are multiplied without packing the right side. */
+  readonly fewRows: number;
+  /** Largest depth, which bounds the memory that packing takes. */
+  readonly maxDepth: number;
+  readonly maxRows: number;
+}
+
+const MAX_PACKED_BYTES = 2 ** 20;
+const DEPTH_BLOCK = 256;
+const ROW_BLOCK = 96;
+const COLUMN_BLOCK = 512;
+const FEW_ROWS = 4;
+
+const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
+
+function packingAxis(
+  operand: Expr,
+  side: string,
+  depth: string,
+  shapes: ReadonlyMap<string, readonly Dim[]>,
+  lets: ReadonlyMap<string, Expr>,
+): PackingAxis {
+  const cost = (axis: string): number => {
+    const scope: Scope = { axis, lets, varying: new Set() };
+    let sum = 0;
+    visitExpr(operand, (part) => {
+      if (part.kind !== "load") return;
+      const movement = movementOf(part.index, shapes.get(part.buffer) ?? [], scope);
+      sum += movement === "still" ? 0.1 : movement === "neighbour" ? 0.3 : 1;
+    });
+    return sum;
+  };
+  const along = { depth: cost(depth), side: cost(side), none: 0 };
+  visitExpr(operand, (part) => (along.none += part.kind === "load" ? 0.95 : 0));
+  if (along.depth <= along.side && along.depth <= along.none) return "depth";
+  return along.side <= along.none ? "side" : "none";
+}
+
+/** `bodyInLanes` says whether the body can run on four columns at once. */
+export function chooseContract(
+  contract: Contract,
+  shapes: ReadonlyMap<string, readonly Dim[]>,
+  lets: ReadonlyMap<string, Expr>,
+  bodyInLanes: (scope: Scope) => boolean,
+): ContractChoice {
+  const { rows, columns, depth, lhs, rhs, result } = contract;
+  const maxDepth = Math.max(1, maxDim(depth.extent));
+  const maxColumns = Math.max(1, maxDim(columns.extent));
+  const maxRows = Math.max(1, maxDim(rows.extent));
+  const byDepth = Math.floor(MAX_PACKED_BYTES / (roundUp(maxDepth, 4) * 4));
+  return {
+    kind: "contract",
+    packLhs: packingAxis(lhs, rows.axis, depth.axis, shapes, lets),
+    packRhs: packingAxis(rhs, columns.axis, depth.axis, shapes, lets),
+    lanes: bodyInLanes({ axis: columns.axis, lets, varying: new Set([result]) }),
+    rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, 6)),
+    columnBlock: Math.max(
+      8,
+      Math.min(COLUMN_BLOCK, Math.floor(byDepth / 8) * 8, roundUp(maxColumns, 8)),
+    ),
+    depthBlock: Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4)),
+    fewRows: FEW_ROWS,
+    maxDepth,
+    maxRows,
+  };
+}
+
+/** Where a product keeps its packed operands and sums, as offsets in bytes, and how much it takes. */
+export interface ScratchLayout {
+  readonly sums: number;
+  readonly lhs: number;
+  readonly rhs: number;
+  readonly bytes: number;
+}
+
+/** The scratch memory of one product. */
+export function scratchLayout(choice: ContractChoice): ScratchLayout {
+  const { rowBlock, columnBlock, depthBlock, maxDepth, fewRows } = choice;
+  const depthBytes = roundUp(maxDepth, 4) * 4;
+  const sums = rowBlock * columnBlock * 4;
+  const lhs = Math.max(rowBlock * depthBlock * 4, fewRows * depthBytes);
+  const rhs = depthBytes * columnBlock;
+  return { sums: 0, lhs: sums, rhs: sums + lhs, bytes: sums + lhs + rhs };
+}
+
+/** The decisions as one line. */
+export function describeContract(choice: ContractChoice): string {
+  const { rowBlock, columnBlock, depthBlock, packLhs, packRhs, lanes } = choice;
+  const blocks = `blocks of ${rowBlock} rows, ${columnBlock} columns, ${depthBlock} deep`;
+  return `${blocks}; left read along ${packLhs}, right along ${packRhs}${lanes ? "; body: 4 lanes" : ""}`;
+}

@@ -1,0 +1,93 @@
+/**
+ * How an access moves along one axis. In: a multi-index, the buffer's shape, an axis. Out: still, to the neighbour, further, or
+ * anywhere. Works on expressions, before anything is emitted, so that choices can be made and printed.
+ */
+import type { Dim, Expr, Shape } from "@millrace/graph";
+import { addDims, multiplyDims } from "@millrace/graph";
+
+/** `lets` gives the expressions that names stand for; names of variables are not in it. */
+export interface Scope {
+  readonly axis: string;
+  readonly lets: ReadonlyMap<string, Expr>;
+  /** Names whose value may differ between iterations of the axis. */
+  readonly varying: ReadonlySet<string>;
+}
+
+export type Movement = "still" | "neighbour" | "far" | "anywhere";
+
+/** True when the expression may differ between iterations of the axis. */
+export function variesWith(expr: Expr, scope: Scope): boolean {
+  switch (expr.kind) {
+    case "literal":
+    case "size":
+      return false;
+    case "axis":
+      return expr.name === scope.axis;
+    case "local":
+      return scope.varying.has(expr.name);
+    case "load":
+      return expr.index.some((index) => variesWith(index, scope));
+    case "apply":
+      return expr.args.some((arg) => variesWith(arg, scope));
+    case "round":
+      return variesWith(expr.value, scope);
+  }
+}
+
+const constantOf = (expr: Expr): Dim | undefined =>
+  expr.kind === "literal" ? expr.value : expr.kind === "size" ? expr.dim : undefined;
+
+/** Change of an index per step of the axis, where it is the same everywhere. */
+function slopeOf(expr: Expr, scope: Scope): Dim | undefined {
+  if (!variesWith(expr, scope)) return 0;
+  if (expr.kind === "axis") return 1;
+  if (expr.kind === "local") {
+    const value = scope.lets.get(expr.name);
+    return value && slopeOf(value, scope);
+  }
+  if (expr.kind !== "apply") return undefined;
+  const [a, b] = expr.args as [Expr, Expr];
+  switch (expr.op) {
+    case "add":
+    case "sub": {
+      const left = slopeOf(a, scope);
+      const right = slopeOf(b, scope);
+      if (left === undefined || right === undefined) return undefined;
+      return addDims(left, expr.op === "add" ? right : multiplyDims(right, -1));
+    }
+    case "mul": {
+      const [factor, moving] = variesWith(a, scope) ? [b, a] : [a, b];
+      const constant = constantOf(factor);
+      const slope = slopeOf(moving, scope);
+      return constant === undefined || slope === undefined
+        ? undefined
+        : multiplyDims(slope, constant);
+    }
+    // Runs of neighbours between multiples of the divisor: what a vector of four sees when they align.
+    case "rem": {
+      const divisor = constantOf(b);
+      const slope = slopeOf(a, scope);
+      return slope === 1 && typeof divisor === "number" && divisor % 4 === 0 ? 1 : undefined;
+    }
+    case "div": {
+      const divisor = constantOf(b);
+      const slope = slopeOf(a, scope);
+      return slope === 1 && typeof divisor === "number" && divisor % 4 === 0 ? 0 : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** How the element at `index` moves when the axis advances by one. */
+export function movementOf(index: readonly Expr[], shape: Shape, scope: Scope): Movement {
+  let stride: Dim = 1;
+  let total: Dim = 0;
+  for (let i = index.length - 1; i >= 0; i--) {
+    const slope = slopeOf(index[i]!, scope);
+    if (slope === undefined) return "anywhere";
+    total = addDims(total, multiplyDims(slope, stride));
+    stride = multiplyDims(stride, shape[i]!);
+  }
+  return total === 0 ? "still" : total === 1 ? "neighbour" : "far";
+}

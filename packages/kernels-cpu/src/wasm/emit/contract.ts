@@ -1,0 +1,141 @@
+/**
+ * Matrix products. In: a contract statement and its block sizes. Out: loops over blocks that pack both operands into panels and
+ * call the inner tile, then the statement's body on the finished sums; or, for few rows, the path without panels.
+ * The order of additions depends on the sizes only.
+ */
+import type { Contract } from "@millrace/graph";
+import type { ContractChoice } from "../configure/contract.ts";
+import { emitFewRows } from "./few-rows.ts";
+import type { KernelEmitter } from "./kernel-emitter.ts";
+import {
+  fusedTile,
+  plainTile,
+  TILE_COLUMNS,
+  TILE_DEPTH,
+  TILE_ROWS,
+} from "./micro-kernel.ts";
+import { packPanel } from "./packing.ts";
+import type { Product } from "./product.ts";
+import { arithmeticOf, each, eachBlock, productOf, runBody } from "./product.ts";
+import type { Value } from "./values.ts";
+
+/** How many of a panel's places there are: all of them, if that is known. */
+function validIn(k: KernelEmitter, length: Value, panel: Value, width: number): Value {
+  const { sub, mul, min } = arithmeticOf(k);
+  if (length.kind === "constant" && length.value % width === 0) return k.table.integer(width);
+  return min(width, sub(length, mul(panel, width)));
+}
+
+function emitBlocked(k: KernelEmitter, product: Product): void {
+  const { f, e } = k;
+  const { add, mul, groups } = arithmeticOf(k);
+  const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
+  const { rowBlock, columnBlock, depthBlock } = choice;
+  const tile = k.input.library.get(k.input.relaxed ? fusedTile : plainTile);
+  const padded = (size: Value): Value =>
+    size.kind === "constant" && size.value % TILE_DEPTH === 0
+      ? size
+      : mul(groups(size, TILE_DEPTH), TILE_DEPTH);
+  // Every block's depth is a whole number of steps when the depth is: then there is nothing to pad.
+  const whole = depth.length.kind === "constant" && depth.length.value % TILE_DEPTH === 0;
+  const paddedDepth = (size: Value): Value => (whole ? size : padded(size));
+
+  eachBlock(k, columns.length, columnBlock, (columnOffset, columnCount) => {
+    const firstColumn = add(columns.first, columnOffset);
+    const columnPanels = groups(columnCount, TILE_COLUMNS);
+    /** The packed right side, block by block in depth, panel by panel in columns. */
+    const rhsBlock = (depthOffset: Value): Value =>
+      add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), scratch.rhs);
+
+    eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
+      const steps = paddedDepth(depthCount);
+      each(k, columnPanels, (panel) =>
+        packPanel(k, rhs, {
+          width: TILE_COLUMNS,
+          address: add(rhsBlock(depthOffset), mul(panel, steps, TILE_COLUMNS * 4)),
+          first: add(firstColumn, mul(panel, TILE_COLUMNS)),
+          valid: validIn(k, columnCount, panel, TILE_COLUMNS),
+          depthAxis: depth.axis,
+          firstDepth: add(depth.first, depthOffset),
+          depth: depthCount,
+          paddedDepth: steps,
+        }),
+      );
+    });
+
+    eachBlock(k, rows.length, rowBlock, (rowOffset, rowCount) => {
+      const firstRow = add(rows.first, rowOffset);
+      const rowPanels = groups(rowCount, TILE_ROWS);
+      eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
+        const steps = paddedDepth(depthCount);
+        each(k, rowPanels, (panel) =>
+          packPanel(k, lhs, {
+            width: TILE_ROWS,
+            address: add(mul(panel, steps, TILE_ROWS * 4), scratch.lhs),
+            first: add(firstRow, mul(panel, TILE_ROWS)),
+            valid: validIn(k, rowCount, panel, TILE_ROWS),
+            depthAxis: depth.axis,
+            firstDepth: add(depth.first, depthOffset),
+            depth: depthCount,
+            paddedDepth: steps,
+          }),
+        );
+        each(k, columnPanels, (columnPanel) =>
+          each(k, rowPanels, (rowPanel) => {
+            const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);
+            e.emit(left);
+            e.emit(add(rhsBlock(depthOffset), mul(columnPanel, steps, TILE_COLUMNS * 4)));
+            e.emit(
+              add(
+                mul(rowPanel, TILE_ROWS * columnBlock * 4),
+                mul(columnPanel, TILE_COLUMNS * 4),
+                scratch.sums,
+              ),
+            );
+            f.i32(columnBlock * 4);
+            e.emit(add(left, mul(steps, TILE_ROWS * 4)));
+            e.emit(depthOffset);
+            f.call(tile);
+          }),
+        );
+      });
+      runBody(k, product, { firstRow, rows: rowCount, firstColumn, columns: columnCount });
+    });
+  });
+}
+
+/** Sums of nothing: a product without depth still runs its body, on zeros. */
+function clearSums(k: KernelEmitter, product: Product): void {
+  const { f, e } = k;
+  const { depth, choice, scratch } = product;
+  if (depth.length.kind === "constant" && depth.length.value > 0) return;
+  e.emit(depth.length);
+  f.op("i32.eqz");
+  f.ifElse(() => {
+    f.i32(scratch.sums);
+    f.i32(0);
+    f.i32(choice.rowBlock * choice.columnBlock * 4);
+    f.memoryFill();
+  });
+}
+
+/** A contract statement. */
+export function emitContract(k: KernelEmitter, statement: Contract, choice: ContractChoice): void {
+  const { f, e } = k;
+  const product = productOf(k, statement, choice);
+  const { length } = product.rows;
+  clearSums(k, product);
+  const few = choice.packRhs === "none" ? 0 : choice.fewRows;
+  const known = length.kind === "constant" ? length.value : undefined;
+  if (known !== undefined ? known > few : few === 0) emitBlocked(k, product);
+  else if (known !== undefined || choice.maxRows <= few) emitFewRows(k, product);
+  else {
+    e.emit(length);
+    f.i32(few);
+    f.op("i32.le_s");
+    f.ifElse(
+      () => e.branch(() => emitFewRows(k, product)),
+      () => e.branch(() => emitBlocked(k, product)),
+    );
+  }
+}

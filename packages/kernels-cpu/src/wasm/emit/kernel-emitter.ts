@@ -1,0 +1,238 @@
+/**
+ * What the emitters of statements share while one kernel's function is written: names in scope, buffers, sizes, and
+ * how expressions become values. In: a kernel and its parameters. Out: values and accesses. It knows no statement;
+ * each family has its own file, and they reach each other through `block`.
+ */
+import type { DType, Dim, Expr, Kernel, ScalarType, Statement } from "@millrace/graph";
+import { byteWidth, InternalError, multiplyDims } from "@millrace/graph";
+import type { Choice } from "../configure/configure.ts";
+import { accessOf } from "./address.ts";
+import { computeOver } from "./compute.ts";
+import { Emission } from "./emission.ts";
+import type { FunctionBuilder, Local } from "./function-builder.ts";
+import type { Library } from "./library.ts";
+import { isUniform, polynomialOf, sumOf } from "./polynomial.ts";
+import type { Access, Value } from "./values.ts";
+import { ValueTable } from "./values.ts";
+
+/** What a name stands for: a value, or a variable that is read anew each time. */
+export type Meaning =
+  | { readonly kind: "value"; readonly value: Value }
+  | { readonly kind: "variable"; readonly local: Local; readonly type: ScalarType };
+
+export type Names = ReadonlyMap<string, Meaning>;
+
+/** What a kernel's function is emitted from. */
+export interface KernelInput {
+  readonly f: FunctionBuilder;
+  readonly library: Library;
+  readonly kernel: Kernel;
+  readonly choices: ReadonlyMap<Statement, Choice>;
+  /** Parameters that hold the buffers' addresses, in the kernel's order. */
+  readonly buffers: readonly Local[];
+  /** Parameters that hold the sizes, by name. */
+  readonly sizes: ReadonlyMap<string, Local>;
+  /** Address of the memory that products pack their operands into. */
+  readonly scratch: number;
+  /** Products use fused multiply-add. */
+  readonly relaxed: boolean;
+}
+
+interface Buffer {
+  readonly index: number;
+  readonly dtype: DType;
+  readonly base: Value;
+  readonly strides: readonly Value[];
+  readonly volatile: boolean;
+}
+
+/** The state of one kernel's emission. */
+export class KernelEmitter {
+  readonly e: Emission;
+  readonly f: FunctionBuilder;
+  readonly table: ValueTable = new ValueTable();
+  readonly input: KernelInput;
+  /** True inside a loop that runs four iterations at once. */
+  lanes = false;
+  readonly #buffers: Map<string, Buffer> = new Map();
+  readonly #sizes: Map<string, Value> = new Map();
+  readonly #statement: (k: KernelEmitter, statement: Statement) => void;
+  readonly #aligned: Set<Value> = new Set();
+  #names: Map<string, Meaning> = new Map();
+
+  /** `statement` emits one statement, whatever its kind. */
+  constructor(input: KernelInput, statement: (k: KernelEmitter, statement: Statement) => void) {
+    const { f, kernel } = input;
+    this.input = input;
+    this.f = f;
+    this.#statement = statement;
+    const dtypes = kernel.buffers.map((buffer) => buffer.dtype);
+    this.e = new Emission(f, input.library, this.table, computeOver(dtypes));
+    for (const [name, local] of input.sizes)
+      this.#sizes.set(name, this.table.local(local, "i32", 0, { natural: true }));
+    kernel.buffers.forEach(({ name, dtype, shape, access }, index) => {
+      let stride: Dim = 1;
+      const strides = shape.toReversed().map((dim) => {
+        const value = this.dim(stride);
+        stride = multiplyDims(stride, dim);
+        return value;
+      });
+      const base = this.table.local(input.buffers[index]!, "i32", 0, { natural: true });
+      this.#buffers.set(name, {
+        index, dtype, base, strides: strides.toReversed(), volatile: access !== "read",
+      });
+    });
+  }
+
+  /** A size's value in this run. */
+  dim(dim: Dim): Value {
+    if (typeof dim === "number") return this.table.integer(dim);
+    let sum: Value = this.table.integer(0);
+    for (const { coefficient, symbols } of dim.terms) {
+      let product: Value = this.table.integer(coefficient);
+      for (const symbol of symbols) {
+        const value = this.#sizes.get(symbol.name);
+        if (!value) throw new InternalError({ what: `the size ${symbol.name} is unknown` });
+        product = this.table.apply("mul", [product, value]);
+      }
+      sum = this.table.apply("add", [sum, product]);
+    }
+    return sum;
+  }
+
+  /** The names in scope, for a loop that emits its body twice. */
+  get names(): Names {
+    return this.#names;
+  }
+
+  bind(name: string, value: Value): void {
+    this.#names.set(name, { kind: "value", value });
+  }
+
+  bindVariable(name: string, local: Local, type: ScalarType): void {
+    this.#names.set(name, { kind: "variable", local, type });
+  }
+
+  meaning(name: string): Meaning {
+    const meaning = this.#names.get(name);
+    if (!meaning)
+      throw new InternalError({
+        what: `the name ${name} is not in scope`,
+        where: `kernel ${this.input.kernel.name}`,
+      });
+    return meaning;
+  }
+
+  /** Runs `body`; names bound in it are gone afterwards. */
+  scoped(body: () => void): void {
+    const names = this.#names;
+    this.#names = new Map(names);
+    body();
+    this.#names = names;
+  }
+
+  /** Emits the statements of a block in a scope of their own; `then` may use the names they bind. */
+  block(statements: readonly Statement[], then?: () => void): void {
+    this.scoped(() => {
+      for (const statement of statements) this.#statement(this, statement);
+      then?.();
+    });
+  }
+
+  /** The value of a loop counter, from inside the loop. */
+  counter(index: Local): Value {
+    return this.table.local(index, "i32", this.e.depth, { natural: true });
+  }
+
+  /** Says that a value is a multiple of 4 whenever it is used. */
+  markAligned(value: Value): void {
+    this.#aligned.add(value);
+  }
+
+  /** Names the four axis values from `base` on. */
+  bindLanes(axis: string, base: Value): void {
+    this.bind(axis, this.table.lanes(base));
+  }
+
+  #isAligned(value: Value): boolean {
+    return polynomialOf(value).every(
+      ({ coefficient, atoms }) =>
+        coefficient % 4 === 0 || atoms.some((atom) => this.#aligned.has(atom)),
+    );
+  }
+
+  /**
+   * `x / d` and `x % d` where x runs over four neighbours from a multiple of 4 and d is a multiple of 4: no
+   * quotient changes within the four, so the division is scalar and the remainders are neighbours again.
+   */
+  #alignedDivision(op: "div" | "rem", dividend: Value, divisor: Value): Value | undefined {
+    if (!dividend.vector || divisor.kind !== "constant") return undefined;
+    if (divisor.value <= 0 || divisor.value % 4 !== 0) return undefined;
+    const polynomial = polynomialOf(dividend);
+    if (!polynomial.every(isUniform)) return undefined;
+    const moving = polynomial.filter((term) => term.iota);
+    if (moving.length > 1 || moving.some((term) => term.coefficient !== 1 || term.atoms.length > 0))
+      return undefined;
+    const start = sumOf(
+      this.table,
+      polynomial.filter((term) => !term.iota),
+    );
+    if (!this.#isAligned(start)) return undefined;
+    const scalar = this.table.apply(op, [start, divisor]);
+    return op === "div" || moving.length === 0 ? scalar : this.table.lanes(scalar);
+  }
+
+  /** An expression in the present scope. */
+  value(expr: Expr): Value {
+    switch (expr.kind) {
+      case "literal":
+        return this.table.constant(expr.value, expr.type);
+      case "size":
+        return this.dim(expr.dim);
+      case "axis":
+      case "local": {
+        const meaning = this.meaning(expr.name);
+        if (meaning.kind === "value") return meaning.value;
+        return this.table.local(meaning.local, meaning.type, this.e.depth, { volatile: true });
+      }
+      case "load": {
+        const { index, volatile } = this.buffer(expr.buffer);
+        return this.table.load(index, expr.type, this.access(expr.buffer, expr.index), volatile);
+      }
+      case "apply": {
+        const args = expr.args.map((arg) => this.value(arg));
+        if ((expr.op === "div" || expr.op === "rem") && expr.type === "i32") {
+          const simple = this.#alignedDivision(expr.op, args[0]!, args[1]!);
+          if (simple) return simple;
+        }
+        return this.table.apply(expr.op, args);
+      }
+      case "round":
+        return expr.dtype === "f32"
+          ? this.value(expr.value)
+          : this.table.round(this.value(expr.value), expr.dtype);
+    }
+  }
+
+  buffer(name: string): Buffer {
+    const buffer = this.#buffers.get(name);
+    if (!buffer)
+      throw new InternalError({
+        what: `the buffer ${name} is unknown`,
+        where: `kernel ${this.input.kernel.name}`,
+      });
+    return buffer;
+  }
+
+  /** Where an element of a buffer, or one per lane, is found. */
+  access(name: string, index: readonly Expr[]): Access {
+    const { base, strides, dtype } = this.buffer(name);
+    const values = index.map((expr) => this.value(expr));
+    return accessOf(this.table, base, values, strides, byteWidth(dtype));
+  }
+
+  /** A loop bound: a number, or a local that holds it. */
+  bound(value: Value): number | Local {
+    return value.kind === "constant" ? value.value : this.e.hold(value);
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Loops. In: a range and how many iterations run at once. Out: a loop of four lanes followed by one for the rest, or a
+ * plain one.
+ */
+import type { Range, Statement } from "@millrace/graph";
+import type { Local } from "./function-builder.ts";
+import type { KernelEmitter } from "./kernel-emitter.ts";
+import type { Value } from "./values.ts";
+
+/** First and last index of a range in this run, `end` never below `start`. */
+export interface Bounds {
+  readonly start: number | Local;
+  readonly end: number | Local;
+}
+
+/** Bounds of a range. */
+export function boundsOf(k: KernelEmitter, range: Range): Bounds {
+  const { table } = k;
+  const start = range.start ? k.value(range.start) : table.integer(0);
+  const end = range.end ? k.value(range.end) : k.dim(range.extent);
+  // A loaded end may lie before its start; sizes never do.
+  const ordered = range.start ? table.apply("max", [start, end]) : end;
+  return { start: k.bound(start), end: k.bound(ordered) };
+}
+
+const asValue = (k: KernelEmitter, bound: number | Local): Value =>
+  typeof bound === "number"
+    ? k.table.integer(bound)
+    : k.table.local(bound, "i32", k.e.depth, { natural: true });
+
+/** `end` rounded down so that whole groups of `step` fit from `start` on. */
+export function endOfGroups(k: KernelEmitter, { start, end }: Bounds, step: number): number | Local {
+  if (typeof start === "number" && typeof end === "number")
+    return start + Math.floor((end - start) / step) * step;
+  const { table } = k;
+  const [first, last] = [asValue(k, start), asValue(k, end)];
+  const length = table.apply("sub", [last, first]);
+  const whole = table.apply("and", [length, table.integer(-step)]);
+  return k.e.hold(table.apply("add", [first, whole]));
+}
+
+/** Runs `body` for four values of the axis at a time; `step` is 4. */
+export function lanesLoop(
+  k: KernelEmitter,
+  axis: string,
+  bounds: Bounds,
+  body: () => void,
+): void {
+  k.e.loop({ ...bounds, step: 4 }, (index) =>
+    k.scoped(() => {
+      const counter = k.counter(index);
+      if (typeof bounds.start === "number" && bounds.start % 4 === 0) k.markAligned(counter);
+      k.bindLanes(axis, counter);
+      const outer = k.lanes;
+      k.lanes = true;
+      body();
+      k.lanes = outer;
+    }),
+  );
+}
+
+/** Runs `body` for each value of the axis. */
+export function plainLoop(k: KernelEmitter, axis: string, bounds: Bounds, body: () => void): void {
+  k.e.loop(bounds, (index) =>
+    k.scoped(() => {
+      k.bind(axis, k.counter(index));
+      body();
+    }),
+  );
+}
+
+/** A loop statement. */
+export function emitLoop(
+  k: KernelEmitter,
+  loop: Extract<Statement, { kind: "loop" }>,
+  lanes: boolean,
+): void {
+  const { axis } = loop.range;
+  const bounds = boundsOf(k, loop.range);
+  const body = (): void => k.block(loop.body);
+  if (!lanes) {
+    plainLoop(k, axis, bounds, body);
+    return;
+  }
+  const middle = endOfGroups(k, bounds, 4);
+  lanesLoop(k, axis, { start: bounds.start, end: middle }, body);
+  plainLoop(k, axis, { start: middle, end: bounds.end }, body);
+}

@@ -1,0 +1,345 @@
+/**
+ * Reading and writing elements. In: a buffer's dtype and an `Access`. Out: loads that widen to the register type, stores
+ * that encode. Where only some lanes take part, the others are neither read nor written.
+ */
+import type { DType } from "@millrace/graph";
+import { byteWidth } from "@millrace/graph";
+import type { Emission } from "./emission.ts";
+import { decodeLanes, encodeLanes } from "./float-formats.ts";
+import type { Local } from "./function-builder.ts";
+import type { MemoryOp } from "./opcodes.ts";
+import type { Access, Value } from "./values.ts";
+
+/** Loads of one element's bits, zero-extended; an `i64` by its low word. */
+const bitLoads: Readonly<Record<1 | 2 | 4, MemoryOp>> = {
+  1: "i32.load8_u",
+  2: "i32.load16_u",
+  4: "i32.load",
+};
+
+function bitWidth(dtype: DType): 1 | 2 | 4 {
+  const width = byteWidth(dtype);
+  return width === 1 || width === 2 ? width : 4;
+}
+
+/** Bits in i32 lanes to register lanes. */
+function widenLanes(e: Emission, dtype: DType): void {
+  switch (dtype) {
+    case "f16":
+    case "bf16":
+    case "e4m3fn":
+    case "e5m2":
+      e.f.call(e.library.get(decodeLanes[dtype]));
+      break;
+    case "bool":
+      e.f.i32x4(0);
+      e.f.op("i32x4.ne");
+  }
+}
+
+function loadScalar(e: Emission, dtype: DType, offset: number): void {
+  const { f } = e;
+  if (dtype === "f32") {
+    f.memory("f32.load", offset);
+    return;
+  }
+  f.memory(bitLoads[bitWidth(dtype)], offset);
+  switch (dtype) {
+    case "bf16":
+      f.i32(16);
+      f.op("i32.shl", "f32.reinterpret_i32");
+      break;
+    case "f16":
+    case "e4m3fn":
+    case "e5m2":
+      f.op("i32x4.splat");
+      f.call(e.library.get(decodeLanes[dtype]));
+      f.lane("f32x4.extract_lane", 0);
+  }
+}
+
+function loadContiguous(e: Emission, dtype: DType, access: Access): void {
+  const { f } = e;
+  e.emit(access.address);
+  switch (byteWidth(dtype)) {
+    case 4:
+      f.memory("v128.load", access.offset, 2);
+      break;
+    case 2:
+      f.memory("v128.load16x4_u", access.offset, 1);
+      break;
+    case 1:
+      f.memory("v128.load32_zero", access.offset, 0);
+      f.op("i16x8.extend_low_i8x16_u", "i32x4.extend_low_i16x8_u");
+      break;
+    default: {
+      // The low words of four i64.
+      f.memory("v128.load", access.offset, 3);
+      e.emit(access.address);
+      f.memory("v128.load", access.offset + 16, 3);
+      f.shuffle32(0, 2, 4, 6);
+    }
+  }
+  widenLanes(e, dtype);
+}
+
+/** Puts what lane addresses are made of into locals; returns a function that pushes one and gives its offset. */
+function laneAddresses(e: Emission, access: Access, width: number): (lane: number) => number {
+  const { f } = e;
+  const base = e.hold(access.address);
+  switch (access.mode) {
+    case "scalar":
+      return () => {
+        f.get(base);
+        return access.offset;
+      };
+    case "contiguous":
+      return (lane) => {
+        f.get(base);
+        return access.offset + lane * width;
+      };
+    case "strided": {
+      const { stride } = access;
+      if (stride.kind === "constant" && stride.value > 0)
+        return (lane) => {
+          f.get(base);
+          return access.offset + lane * stride.value;
+        };
+      const step = e.hold(stride);
+      return (lane) => {
+        f.get(base);
+        f.get(step);
+        f.i32(lane);
+        f.op("i32.mul", "i32.add");
+        return access.offset;
+      };
+    }
+    case "gather": {
+      const offsets = e.hold(access.offsets);
+      return (lane) => {
+        f.get(base);
+        f.get(offsets);
+        f.lane("i32x4.extract_lane", lane);
+        f.op("i32.add");
+        return access.offset;
+      };
+    }
+  }
+}
+
+/** Runs `body` for each lane, under its bit of the mask if there is one. */
+function eachLane(e: Emission, mask: Local | undefined, body: (lane: number) => void): void {
+  const { f } = e;
+  for (let lane = 0; lane < 4; lane++) {
+    if (!mask) {
+      body(lane);
+      continue;
+    }
+    f.get(mask);
+    f.lane("i32x4.extract_lane", lane);
+    f.ifElse(() => body(lane));
+  }
+}
+
+function loadLanes(e: Emission, dtype: DType, access: Access, mask: Local | undefined): void {
+  const { f } = e;
+  const address = laneAddresses(e, access, byteWidth(dtype));
+  const width = bitWidth(dtype);
+  const bits = f.local("v128");
+  f.i32x4(0);
+  f.set(bits);
+  eachLane(e, mask, (lane) => {
+    if (width === 4) {
+      const offset = address(lane);
+      f.get(bits);
+      f.memoryLane("v128.load32_lane", lane, offset);
+    } else {
+      f.get(bits);
+      f.memory(bitLoads[width], address(lane));
+      f.lane("i32x4.replace_lane", lane);
+    }
+    f.set(bits);
+  });
+  f.get(bits);
+  widenLanes(e, dtype);
+}
+
+/** Leaves the elements of an access on the stack: one scalar, or four lanes. */
+export function emitLoad(e: Emission, dtype: DType, access: Access): void {
+  const { f, mask } = e;
+  if (access.mode === "scalar") {
+    const plain = (): void => {
+      e.emit(access.address);
+      loadScalar(e, dtype, access.offset);
+    };
+    if (!mask) {
+      plain();
+      return;
+    }
+    const isF32 = dtype === "f32" || dtype in decodeLanes;
+    f.get(mask);
+    f.op("v128.any_true");
+    f.ifElse(
+      () => e.branch(plain),
+      () => (isF32 ? f.f32(0) : f.i32(0)),
+      isF32 ? "f32" : "i32",
+    );
+    return;
+  }
+  if (access.mode !== "contiguous") {
+    loadLanes(e, dtype, access, mask);
+    return;
+  }
+  if (!mask) {
+    loadContiguous(e, dtype, access);
+    return;
+  }
+  e.hold(access.address);
+  f.get(mask);
+  f.op("i32x4.all_true");
+  f.ifElse(
+    () => e.branch(() => loadContiguous(e, dtype, access)),
+    () => e.branch(() => loadLanes(e, dtype, access, mask)),
+    "v128",
+  );
+}
+
+/** Turns a register on the stack into bits in i32 lanes. */
+function encodeRegister(e: Emission, dtype: DType): void {
+  const { f } = e;
+  switch (dtype) {
+    case "f16":
+    case "bf16":
+    case "e4m3fn":
+    case "e5m2":
+      f.call(e.library.get(encodeLanes[dtype]));
+      break;
+    case "bool":
+      f.i32x4(1);
+      f.op("v128.and");
+      break;
+    case "u8":
+      f.i32x4(255);
+      f.op("v128.and");
+  }
+}
+
+function storeScalar(e: Emission, dtype: DType, access: Access, value: Value): void {
+  const { f } = e;
+  e.emit(access.address);
+  e.emit(value);
+  switch (dtype) {
+    case "f32":
+      f.memory("f32.store", access.offset);
+      break;
+    case "i32":
+    case "u32":
+      f.memory("i32.store", access.offset);
+      break;
+    case "u8":
+    case "bool":
+      f.memory("i32.store8", access.offset);
+      break;
+    case "i64":
+      f.op("i64.extend_i32_s");
+      f.memory("i64.store", access.offset);
+      break;
+    case "f16":
+    case "bf16":
+    case "e4m3fn":
+    case "e5m2":
+      f.op("f32x4.splat");
+      f.call(e.library.get(encodeLanes[dtype]));
+      f.lane("i32x4.extract_lane", 0);
+      f.memory(byteWidth(dtype) === 2 ? "i32.store16" : "i32.store8", access.offset);
+  }
+}
+
+function storeContiguous(e: Emission, dtype: DType, access: Access, bits: Local): void {
+  const { f } = e;
+  e.emit(access.address);
+  f.get(bits);
+  switch (byteWidth(dtype)) {
+    case 4:
+      f.memory("v128.store", access.offset, 2);
+      break;
+    case 2:
+      f.get(bits);
+      f.op("i16x8.narrow_i32x4_u");
+      f.memoryLane("v128.store64_lane", 0, access.offset, 1);
+      break;
+    case 1:
+      f.get(bits);
+      f.op("i16x8.narrow_i32x4_u");
+      f.get(bits);
+      f.op("i8x16.narrow_i16x8_u");
+      f.memoryLane("v128.store32_lane", 0, access.offset, 0);
+      break;
+    default:
+      f.op("i64x2.extend_low_i32x4_s");
+      f.memory("v128.store", access.offset, 3);
+      e.emit(access.address);
+      f.get(bits);
+      f.op("i64x2.extend_high_i32x4_s");
+      f.memory("v128.store", access.offset + 16, 3);
+  }
+}
+
+function storeLanes(
+  e: Emission,
+  dtype: DType,
+  access: Access,
+  bits: Local,
+  mask: Local | undefined,
+): void {
+  const { f } = e;
+  const address = laneAddresses(e, access, byteWidth(dtype));
+  eachLane(e, mask, (lane) => {
+    const offset = address(lane);
+    f.get(bits);
+    switch (byteWidth(dtype)) {
+      case 4:
+        f.memoryLane("v128.store32_lane", lane, offset);
+        break;
+      case 2:
+        f.lane("i32x4.extract_lane", lane);
+        f.memory("i32.store16", offset);
+        break;
+      case 1:
+        f.lane("i32x4.extract_lane", lane);
+        f.memory("i32.store8", offset);
+        break;
+      default:
+        f.lane("i32x4.extract_lane", lane);
+        f.op("i64.extend_i32_s");
+        f.memory("i64.store", offset);
+    }
+  });
+}
+
+/** Stores a value; a scalar value goes to all lanes of a vector access. */
+export function emitStore(e: Emission, dtype: DType, access: Access, value: Value): void {
+  const { f, mask } = e;
+  if (access.mode === "scalar" && !value.vector && !mask) {
+    storeScalar(e, dtype, access, value);
+    return;
+  }
+  e.emit(e.table.splat(value));
+  encodeRegister(e, dtype);
+  const bits = f.save("v128");
+  if (access.mode !== "contiguous") {
+    storeLanes(e, dtype, access, bits, mask);
+    return;
+  }
+  if (!mask) {
+    storeContiguous(e, dtype, access, bits);
+    return;
+  }
+  e.hold(access.address);
+  f.get(mask);
+  f.op("i32x4.all_true");
+  f.ifElse(
+    () => e.branch(() => storeContiguous(e, dtype, access, bits)),
+    () => e.branch(() => storeLanes(e, dtype, access, bits, mask)),
+  );
+}

@@ -1,0 +1,106 @@
+/**
+ * The inner tile of a matrix product. In: a panel of A, [depth][6] floats, and one of B, [depth][8], both padded with
+ * zeros. Out: 6 × 8 sums, written to or added to rows of C. Twelve accumulators, two of B and one of A fill the
+ * sixteen vector registers; a wider tile spills in V8. Depth is a multiple of 4: the loop is unrolled that often.
+ */
+import type { FunctionBuilder, Local } from "./function-builder.ts";
+import type { LibraryFunction } from "./library.ts";
+
+/** Rows of a tile. */
+export const TILE_ROWS = 6;
+/** Columns of a tile, two registers. */
+export const TILE_COLUMNS = 8;
+/** Depth steps in one turn of the loop; panels are padded to a multiple of it. */
+export const TILE_DEPTH = 4;
+
+const VECTORS = TILE_COLUMNS / 4;
+
+function body(f: FunctionBuilder, relaxed: boolean): void {
+  const [a, b, c, rowBytes, aEnd, accumulate] = f.params as [Local, Local, Local, Local, Local, Local];
+  const sums = Array.from({ length: TILE_ROWS * VECTORS }, () => f.local("v128"));
+  const left = f.local("v128");
+  const right = Array.from({ length: VECTORS }, () => f.local("v128"));
+  const rows = Array.from({ length: TILE_ROWS }, (_, row) => {
+    if (row === 0) return c;
+    f.get(c);
+    f.get(rowBytes);
+    f.i32(row);
+    f.op("i32.mul", "i32.add");
+    return f.save("i32");
+  });
+  const eachSum = (visit: (sum: Local, row: Local, offset: number) => void): void =>
+    sums.forEach((sum, i) => visit(sum, rows[Math.floor(i / VECTORS)]!, (i % VECTORS) * 16));
+
+  f.get(accumulate);
+  f.ifElse(
+    () =>
+      eachSum((sum, row, offset) => {
+        f.get(row);
+        f.memory("v128.load", offset);
+        f.set(sum);
+      }),
+    () =>
+      eachSum((sum) => {
+        f.f32x4(0);
+        f.set(sum);
+      }),
+  );
+  f.repeat((again) => {
+    for (let step = 0; step < TILE_DEPTH; step++) {
+      right.forEach((register, i) => {
+        f.get(b);
+        f.memory("v128.load", (step * TILE_COLUMNS + i * 4) * 4);
+        f.set(register);
+      });
+      for (let row = 0; row < TILE_ROWS; row++) {
+        f.get(a);
+        f.memory("v128.load32_splat", (step * TILE_ROWS + row) * 4);
+        f.set(left);
+        right.forEach((register, i) => {
+          const sum = sums[row * VECTORS + i]!;
+          if (relaxed) {
+            f.get(left);
+            f.get(register);
+            f.get(sum);
+            f.op("f32x4.relaxed_madd");
+          } else {
+            f.get(sum);
+            f.get(left);
+            f.get(register);
+            f.op("f32x4.mul", "f32x4.add");
+          }
+          f.set(sum);
+        });
+      }
+    }
+    f.increment(b, TILE_DEPTH * TILE_COLUMNS * 4);
+    f.increment(a, TILE_DEPTH * TILE_ROWS * 4);
+    f.get(a);
+    f.get(aEnd);
+    f.op("i32.ne");
+    f.brIf(again);
+  });
+  eachSum((sum, row, offset) => {
+    f.get(row);
+    f.get(sum);
+    f.memory("v128.store", offset);
+  });
+}
+
+const signature = { params: ["i32", "i32", "i32", "i32", "i32", "i32"], results: [] } as const;
+
+/**
+ * `(a, b, c, bytes of a row of C, end of the panel a, accumulate)`. With fused steps each product is rounded once
+ * less, or not, as the machine likes; without, results are the same everywhere.
+ */
+export const fusedTile: LibraryFunction = {
+  name: "fused tile",
+  signature,
+  body: (f) => body(f, true),
+};
+/** The same with separate multiplication and addition. */
+export const plainTile: LibraryFunction = {
+  name: "plain tile",
+  signature,
+  body: (f) => body(f, false),
+};

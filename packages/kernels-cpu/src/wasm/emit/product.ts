@@ -1,0 +1,187 @@
+/**
+ * What the parts of a product share: one operand's description, blocks of a range, and the loop over finished sums that
+ * runs the statement's body. In: the kernel's emitter and a product statement. Out: helpers; no arithmetic of its own.
+ */
+import type { Contract, Expr } from "@millrace/graph";
+import type { ContractChoice, PackingAxis, ScratchLayout } from "../configure/contract.ts";
+import { scratchLayout } from "../configure/contract.ts";
+import type { Local } from "./function-builder.ts";
+import type { KernelEmitter } from "./kernel-emitter.ts";
+import { boundsOf } from "./loop.ts";
+import type { Value } from "./values.ts";
+
+/** A range of this run: its first index and its length. */
+export interface Extent {
+  readonly axis: string;
+  readonly first: Value;
+  readonly length: Value;
+}
+
+/** One operand of a product: an expression over its side axis (rows or columns) and the depth. */
+export interface Operand {
+  readonly expr: Expr;
+  readonly side: string;
+  readonly packing: PackingAxis;
+}
+
+/** A product under emission. */
+export interface Product {
+  readonly statement: Contract;
+  readonly choice: ContractChoice;
+  readonly rows: Extent;
+  readonly columns: Extent;
+  readonly depth: Extent;
+  readonly lhs: Operand;
+  readonly rhs: Operand;
+  /** Addresses of the scratch areas. */
+  readonly scratch: ScratchLayout;
+}
+
+function extentOf(k: KernelEmitter, range: Contract["rows"]): Extent {
+  const { table } = k;
+  const { start, end } = boundsOf(k, range);
+  const asValue = (bound: number | Local): Value =>
+    typeof bound === "number"
+      ? table.integer(bound)
+      : table.local(bound, "i32", k.e.depth, { natural: true });
+  const first = asValue(start);
+  return { axis: range.axis, first, length: table.apply("sub", [asValue(end), first]) };
+}
+
+/** Puts a product's bounds into locals. */
+export function productOf(
+  k: KernelEmitter,
+  statement: Contract,
+  choice: ContractChoice,
+): Product {
+  const layout = scratchLayout(choice);
+  const at = k.input.scratch;
+  return {
+    statement,
+    choice,
+    rows: extentOf(k, statement.rows),
+    columns: extentOf(k, statement.columns),
+    depth: extentOf(k, statement.depth),
+    lhs: { expr: statement.lhs, side: statement.rows.axis, packing: choice.packLhs },
+    rhs: { expr: statement.rhs, side: statement.columns.axis, packing: choice.packRhs },
+    scratch: { ...layout, sums: at + layout.sums, lhs: at + layout.lhs, rhs: at + layout.rhs },
+  };
+}
+
+/** Integer arithmetic on values, short. */
+export interface Arithmetic {
+  readonly add: (...values: readonly (Value | number)[]) => Value;
+  readonly sub: (a: Value, b: Value | number) => Value;
+  readonly mul: (...values: readonly (Value | number)[]) => Value;
+  readonly min: (a: Value | number, b: Value | number) => Value;
+  /** Rounded down to a multiple of a power of two. */
+  readonly floorTo: (a: Value, step: number) => Value;
+  /** The number of groups of `size` that hold `a` elements. */
+  readonly groups: (a: Value, size: number) => Value;
+}
+
+export function arithmeticOf(k: KernelEmitter): Arithmetic {
+  const { table } = k;
+  const value = (x: Value | number): Value => (typeof x === "number" ? table.integer(x) : x);
+  const fold =
+    (op: "add" | "mul") =>
+    (...values: readonly (Value | number)[]): Value =>
+      values.map(value).reduce((a, b) => table.apply(op, [a, b]));
+  const add = fold("add");
+  return {
+    add,
+    mul: fold("mul"),
+    sub: (a, b) => table.apply("sub", [a, value(b)]),
+    min: (a, b) => table.apply("min", [value(a), value(b)]),
+    floorTo: (a, step) => table.apply("and", [a, table.integer(-step)]),
+    groups: (a, size) => table.apply("div", [add(a, size - 1), table.integer(size)]),
+  };
+}
+
+/** Loops over blocks of a length: the block's offset, and how much of it there is. */
+export function eachBlock(
+  k: KernelEmitter,
+  length: Value,
+  block: number,
+  body: (offset: Value, size: Value) => void,
+): void {
+  const { sub, min } = arithmeticOf(k);
+  if (length.kind === "constant" && length.value <= block) {
+    if (length.value > 0) body(k.table.integer(0), length);
+    return;
+  }
+  k.e.loop({ start: 0, end: k.bound(length), step: block }, (index) => {
+    const offset = k.counter(index);
+    if (block % 4 === 0) k.markAligned(offset);
+    const even = length.kind === "constant" && length.value % block === 0;
+    const size = even ? k.table.integer(block) : min(block, sub(length, offset));
+    body(offset, k.table.local(k.e.hold(size), "i32", k.e.depth, { natural: true }));
+  });
+}
+
+/** Loops from 0 to a length. */
+export function each(
+  k: KernelEmitter,
+  length: Value,
+  body: (index: Value) => void,
+  step = 1,
+): void {
+  k.e.loop({ start: 0, end: k.bound(length), step }, (index) => {
+    const counter = k.counter(index);
+    if (step % 4 === 0) k.markAligned(counter);
+    body(counter);
+  });
+}
+
+/** Runs the body of a product for the sums of a block: `rows` × `columns` from the given first indices on. */
+export function runBody(
+  k: KernelEmitter,
+  product: Product,
+  block: {
+    readonly firstRow: Value;
+    readonly rows: Value;
+    readonly firstColumn: Value;
+    readonly columns: Value;
+  },
+): void {
+  const { statement, choice, scratch, rows, columns } = product;
+  const { add, mul, floorTo } = arithmeticOf(k);
+  const rowBytes = choice.columnBlock * 4;
+  const body = (row: Value, column: Value, lanes: boolean): void => {
+    const address = add(mul(row, rowBytes), mul(column, 4), scratch.sums);
+    k.e.emit(address);
+    if (lanes) k.f.memory("v128.load");
+    else k.f.memory("f32.load");
+    const sum = k.f.save(lanes ? "v128" : "f32");
+    k.bind(statement.result, k.table.local(sum, "f32", k.e.depth));
+    k.block(statement.body);
+  };
+  each(k, block.rows, (row) =>
+    k.scoped(() => {
+      k.bind(rows.axis, add(block.firstRow, row));
+      const whole = choice.lanes ? floorTo(block.columns, 4) : k.table.integer(0);
+      if (choice.lanes) {
+        const outer = k.lanes;
+        k.lanes = true;
+        each(
+          k,
+          whole,
+          (column) =>
+            k.scoped(() => {
+              k.bindLanes(columns.axis, add(block.firstColumn, column));
+              body(row, column, true);
+            }),
+          4,
+        );
+        k.lanes = outer;
+      }
+      k.e.loop({ start: k.bound(whole), end: k.bound(block.columns) }, (index) =>
+        k.scoped(() => {
+          const column = k.counter(index);
+          k.bind(columns.axis, add(block.firstColumn, column));
+          body(row, column, false);
+        }),
+      );
+    }),
+  );
+}

@@ -1,0 +1,120 @@
+/**
+ * Reductions. In: ranges, values and how two partial results combine. Out: locals with the results. In lanes, four partial
+ * results run side by side over the innermost range and are combined as ((0,1),(2,3)), then with the rest, so the
+ * order is the same in every run.
+ */
+import type { Range, Reduce } from "@millrace/graph";
+import { leftName, rightName } from "@millrace/graph";
+import type { Local } from "./function-builder.ts";
+import type { KernelEmitter } from "./kernel-emitter.ts";
+import { boundsOf, endOfGroups, lanesLoop, plainLoop } from "./loop.ts";
+import type { Value } from "./values.ts";
+
+type Accumulators = readonly Local[];
+
+function accumulators(k: KernelEmitter, reduce: Reduce, vector: boolean): Accumulators {
+  return reduce.identity.map((identity) => {
+    const value = k.value(identity);
+    const type = value.type === "f32" ? "f32" : "i32";
+    const local = k.f.local(vector ? "v128" : type);
+    k.e.emit(vector ? k.table.splat(value) : value);
+    k.f.set(local);
+    return local;
+  });
+}
+
+/** `into = combine(into, values)`. */
+function combineInto(
+  k: KernelEmitter,
+  reduce: Reduce,
+  into: Accumulators,
+  values: readonly Value[],
+): void {
+  k.scoped(() => {
+    reduce.results.forEach(({ type }, i) => {
+      const left = k.table.local(into[i]!, type, k.e.depth, { volatile: true });
+      k.bind(leftName(i), left);
+      k.bind(rightName(i), values[i]!);
+    });
+    reduce.combine.forEach((expr, i) => {
+      const combined = k.value(expr);
+      k.e.emit(into[i]!.type === "v128" ? k.table.splat(combined) : combined);
+    });
+    for (const local of into.toReversed()) k.f.set(local);
+  });
+}
+
+function accumulate(k: KernelEmitter, reduce: Reduce, into: Accumulators): void {
+  k.block(reduce.body, () => {
+    const values = reduce.values.map((expr) => k.value(expr));
+    combineInto(k, reduce, into, values);
+  });
+}
+
+/** Opens a loop for each range, outermost first. */
+function nest(k: KernelEmitter, ranges: readonly Range[], body: () => void): void {
+  const [range, ...inner] = ranges;
+  if (!range) {
+    body();
+    return;
+  }
+  plainLoop(k, range.axis, boundsOf(k, range), () => nest(k, inner, body));
+}
+
+/** One lane of the accumulators, as scalars. */
+function laneOf(k: KernelEmitter, reduce: Reduce, vectors: Accumulators, lane: number): Local[] {
+  const { f } = k;
+  return vectors.map((vector, i) => {
+    const { type } = reduce.results[i]!;
+    f.get(vector);
+    f.lane(type === "f32" ? "f32x4.extract_lane" : "i32x4.extract_lane", lane);
+    if (type === "bool") {
+      f.i32(1);
+      f.op("i32.and");
+    }
+    return f.save(type === "f32" ? "f32" : "i32");
+  });
+}
+
+function asValues(k: KernelEmitter, reduce: Reduce, locals: readonly Local[]): Value[] {
+  return locals.map((local, i) =>
+    k.table.local(local, reduce.results[i]!.type, k.e.depth, { volatile: true }),
+  );
+}
+
+function reduceInLanes(k: KernelEmitter, reduce: Reduce): Accumulators {
+  const vectors = accumulators(k, reduce, true);
+  const rest = accumulators(k, reduce, false);
+  const inner = reduce.ranges.at(-1)!;
+  let hasRest = true;
+  nest(k, reduce.ranges.slice(0, -1), () => {
+    const bounds = boundsOf(k, inner);
+    const middle = endOfGroups(k, bounds, 4);
+    hasRest = typeof middle !== "number" || middle !== bounds.end;
+    lanesLoop(k, inner.axis, { start: bounds.start, end: middle }, () =>
+      accumulate(k, reduce, vectors),
+    );
+    plainLoop(k, inner.axis, { start: middle, end: bounds.end }, () =>
+      accumulate(k, reduce, rest),
+    );
+  });
+  const lanes = [0, 1, 2, 3].map((lane) => laneOf(k, reduce, vectors, lane));
+  combineInto(k, reduce, lanes[0]!, asValues(k, reduce, lanes[1]!));
+  combineInto(k, reduce, lanes[2]!, asValues(k, reduce, lanes[3]!));
+  combineInto(k, reduce, lanes[0]!, asValues(k, reduce, lanes[2]!));
+  if (hasRest) combineInto(k, reduce, lanes[0]!, asValues(k, reduce, rest));
+  return lanes[0]!;
+}
+
+/** A reduce statement; binds its results. */
+export function emitReduce(k: KernelEmitter, reduce: Reduce, lanes: boolean): void {
+  let results: Accumulators;
+  if (lanes) results = reduceInLanes(k, reduce);
+  else {
+    results = accumulators(k, reduce, k.lanes);
+    nest(k, reduce.ranges, () => accumulate(k, reduce, results));
+  }
+  reduce.results.forEach(({ name, type }, i) =>
+    k.bind(name, k.table.local(results[i]!, type, k.e.depth)),
+  );
+}
