@@ -525,6 +525,7 @@ describe("programs", () => {
       backend.createStore(),
     );
     await expect(executable.run({ x: f32([1, 2], [1, 2]) })).rejects.toThrow(/"y" is read only/);
+    await expect(load({ arenaBytes: 2 ** 52 })).rejects.toThrow(/no memory for an arena/);
     const small = await backend.load({ ...program, arenaBytes: 64 }, backend.createStore());
     await expect(small.run({ x: f32([6, 2], Array(12).fill(0)) })).rejects.toThrow(/arena of 64/);
   });

@@ -15,6 +15,7 @@ import type {
   Values,
 } from "@millrace/graph";
 import {
+  DeviceError,
   InputError,
   InternalError,
   bindSizes,
@@ -97,6 +98,19 @@ function checkProgram(program: Program): void {
   }
 }
 
+function allocate({ name, arenaBytes }: Program): ArrayBuffer {
+  try {
+    return new ArrayBuffer(arenaBytes);
+  } catch (cause) {
+    throw new DeviceError({
+      what: `there is no memory for an arena of ${arenaBytes} bytes`,
+      where: name,
+      hint: "Compile with smaller bounds of its sizes.",
+      cause,
+    });
+  }
+}
+
 class InterpreterExecutable implements Executable {
   readonly program: Program;
   readonly bytes: number;
@@ -111,7 +125,7 @@ class InterpreterExecutable implements Executable {
     this.#store = store;
     this.#parallelOrder = parallelOrder;
     this.bytes = program.arenaBytes;
-    this.#arena = new ArrayBuffer(program.arenaBytes);
+    this.#arena = allocate(program);
   }
 
   async run(

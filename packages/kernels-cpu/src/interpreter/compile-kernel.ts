@@ -7,7 +7,7 @@ import type { Expr, Kernel, Range, Reduce, Statement } from "@millrace/graph";
 import { InternalError, leftName, rangesOf, rightName, visitStatements } from "@millrace/graph";
 import { compileContract } from "./compile-contract.ts";
 import type { Elements } from "./elements.ts";
-import { compileExpr, compileIndex, elementsOf, f32Rules } from "./evaluate-expr.ts";
+import { compileExpr, compileIndex, elementsOf, f32Rules, slotOf } from "./evaluate-expr.ts";
 import type { Execute, KernelContext, ParallelOrder } from "./kernel-context.ts";
 import { compileLoop, declareName } from "./kernel-context.ts";
 
@@ -92,12 +92,7 @@ function compileStatement(
     }
     case "assign": {
       const value = compileExpr(statement.value, context);
-      const slot = context.slots.get(statement.name);
-      if (slot === undefined)
-        throw new InternalError({
-          what: `"${statement.name}" is assigned, but not a variable here`,
-          where: context.where,
-        });
+      const slot = slotOf(statement.name, context);
       return [
         () => {
           frame[slot] = value();
