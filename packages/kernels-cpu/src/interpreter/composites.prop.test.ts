@@ -7,7 +7,6 @@ import {
   declare,
   elementCount,
   gradients,
-  groupLimitedTopK,
   latentAttention,
   logSoftmax,
   mul,
@@ -407,62 +406,6 @@ describe("crossEntropy", () => {
 });
 
 describe("routing", () => {
-  /** Indices by descending value, lower index first at a tie. */
-  const best = (values: readonly number[], k: number): number[] =>
-    range(values.length)
-      .sort((i, j) => values[j]! - values[i]! || i - j)
-      .slice(0, k);
-
-  const cases = fc.record({
-    tokens: upTo(4),
-    groups: fc.constantFrom(1, 2, 4),
-    size: upTo(4),
-    kept: upTo(4),
-    k: upTo(4),
-    byMax: fc.boolean(),
-    biased: fc.boolean(),
-    seed: seeds,
-  });
-
-  test("takes the best of the kept groups, also when every score is negative", () => {
-    fc.assert(
-      fc.property(cases, ({ tokens, groups, size, byMax, biased, seed, ...c }) => {
-        const kept = Math.min(c.kept, groups);
-        const k = Math.min(c.k, kept * size);
-        const experts = groups * size;
-        const next = numbers(seed);
-        const scores = floats(() => next() - 5, tokens, experts);
-        const bias = floats(next, experts);
-        const want = range(tokens).flatMap((t) => {
-          const z = range(experts).map(
-            (e) => scores.data[t * experts + e]! + (biased ? bias.data[e]! : 0),
-          );
-          const rating = range(groups).map((g) => {
-            const sorted = z.slice(g * size, (g + 1) * size).sort((a, b) => b - a);
-            return byMax ? sorted[0]! : total(sorted.slice(0, 2));
-          });
-          const stay = best(rating, kept);
-          return best(
-            z.map((x, e) => (stay.includes(Math.floor(e / size)) ? x : -Infinity)),
-            k,
-          );
-        });
-        const got = evaluate(
-          (_, t) =>
-            groupLimitedTopK(t["scores"]!, biased ? t["bias"]! : undefined, {
-              k,
-              nGroup: groups,
-              topkGroup: kept,
-              groupScore: byMax ? "max" : "top2_sum",
-            }),
-          { scores, bias },
-        );
-        expect([...got]).toEqual(want);
-      }),
-      { numRuns: 60 },
-    );
-  });
-
   test("weighs by scores without bias", () => {
     const next = numbers(4);
     const values: Values = { logits: floats(next, 3, 6), chosen: ints([3, 2], [5, 0, 1, 2, 3, 1]) };
@@ -504,5 +447,54 @@ describe("rows", () => {
       }),
       few,
     );
+  });
+});
+
+describe("gradients of gradients", () => {
+  /** The derivative of a curved function of the output by `name`, as a function itself. */
+  const derivative =
+    (build: Build, name: string): Build =>
+    (b, t) => {
+      const y = build(b, t);
+      return gradients(sum(mul(mul(y, y), y)), [t[name]!])[0]!;
+    };
+  const next = numbers(21);
+  const cases: Record<string, readonly [Build, Values, string]> = {
+    softmax: [(_, t) => softmax(t["x"]!), { x: floats(next, 2, 3) }, "x"],
+    rmsNorm: [
+      (_, t) => rmsNorm(t["x"]!, t["w"]!, 1e-2),
+      { x: floats(next, 2, 3), w: floats(next, 3) },
+      "x",
+    ],
+    swiglu: [
+      (_, t) => swiglu(t["gate"]!, t["up"]!),
+      { gate: floats(next, 3), up: floats(next, 3) },
+      "gate",
+    ],
+    crossEntropy: [
+      (_, t) => crossEntropy(t["x"]!, t["labels"]!),
+      { x: floats(next, 2, 3), labels: ints([2], [1, -1]) },
+      "x",
+    ],
+    attention: [
+      (_, t) => attention(t["q"]!, t["k"]!, t["v"]!, { scale: 0.5 }),
+      { q: floats(next, 1, 2, 2, 3), k: floats(next, 1, 2, 1, 3), v: floats(next, 1, 2, 1, 2) },
+      "q",
+    ],
+    latentAttention: [
+      (_, t) => latentAttention(t["q"]!, t["r"]!, t["c"]!, t["k"]!, { scale: 0.5 }),
+      {
+        q: floats(next, 1, 2, 2, 3),
+        r: floats(next, 1, 2, 2, 1),
+        c: floats(next, 1, 2, 3),
+        k: floats(next, 1, 2, 1),
+      },
+      "c",
+    ],
+  };
+
+  test.each(Object.entries(cases))("%s", (_name, [build, values, name]) => {
+    const floatNames = Object.keys(values).filter((key) => values[key]!.dtype === "f32");
+    checkGradients(derivative(build, name), values, floatNames);
   });
 });
