@@ -70,10 +70,11 @@ function computeSelect(e: Emission, value: Applied): void {
 
 /** Division by a constant needs none of the care that other divisors do. */
 function computeDivision(e: Emission, value: Applied): boolean {
-  const [dividend, divisor] = value.args as [Value, Value];
   const { op, type } = value;
+  if (op !== "div" && op !== "rem") return false;
+  const [dividend, divisor] = value.args as [Value, Value];
   const known = divisor.kind === "constant" ? divisor.value : 0;
-  if ((op !== "div" && op !== "rem") || value.vector || type === "f32" || known <= 0) return false;
+  if (value.vector || type === "f32" || known <= 0) return false;
   e.emit(dividend);
   e.emit(divisor);
   e.f.op(dividend.natural || type === "u32" ? `i32.${op}_u` : `i32.${op}_s`);
