@@ -2,6 +2,7 @@
 
 // the run and its program
 export { train, type TrainingSettings, type TrainOptions, type TrainResult } from "./trainer.ts";
+export { defaultSettings, type DefaultSettings } from "./defaults.ts";
 export { declareEvaluation, declareTrainStep, type TrainStepOptions } from "./train-step.ts";
 export { evaluate, type HeldOutResult } from "./evaluate.ts";
 export { gzipBitsPerByte, type RunReport, writeRunReport } from "./run-report.ts";

@@ -179,7 +179,7 @@ function updateBiases(
 
 function taps(
   config: ModelConfig,
-  { batch, sequenceLength }: TrainStepOptions,
+  { batch }: TrainStepOptions,
   specs: readonly ParameterSpec[],
   losses: Losses,
   grads: readonly Tensor[],

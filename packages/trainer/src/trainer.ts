@@ -93,7 +93,7 @@ export interface TrainResult {
 
 /** Trains, or goes on training, until `settings.steps` steps are done. */
 export async function train(options: TrainOptions): Promise<TrainResult> {
-  const { config, backend, directory, settings, dataset, progress, signal } = options;
+  const { config, backend, directory, settings, dataset, progress } = options;
   const { steps, batchSize, sequenceLength, precision = "f32" } = settings;
   checkSettings(options);
   const found = await openRunDirectory(directory, options.resume ?? false, (message) =>
@@ -150,7 +150,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     } else {
       await initialize(config, seed, backend, store);
     }
-    while (done < steps && !signal?.aborted) {
+    const stopped = (): boolean => options.signal?.aborted === true;
+    while (done < steps && !stopped()) {
       const number = done + 1;
       const begun = performance.now();
       const learningRate = learningRateAt(number, schedule);
@@ -246,7 +247,12 @@ function recordOf(
 function initialState({ config, dataset, settings }: TrainOptions): TrainingState {
   const { steps, batchSize, sequenceLength, learningRate, precision = "f32" } = settings;
   const options: Record<string, JsonValue> = {
-    model: configToJson(config) as JsonValue,
+    // As the checkpoint's config.json will say: weights are stored as they are trained, in f32.
+    model: configToJson({
+      ...config,
+      torchDtype: "float32",
+      quantizationConfig: null,
+    }) as JsonValue,
     steps,
     batchSize,
     sequenceLength,

@@ -9,6 +9,7 @@ import {
   badUsage,
   type DeviceOptions,
   deviceOption,
+  numberIn,
   type Preset,
   presets,
   wholeNumber,
@@ -23,7 +24,11 @@ export interface TrainOptions extends DeviceOptions {
   readonly data: readonly string[];
   readonly out: string;
   readonly steps?: number;
-  readonly precision: (typeof precisions)[number];
+  readonly precision?: (typeof precisions)[number];
+  readonly batchSize?: number;
+  readonly sequenceLength?: number;
+  readonly learningRate?: number;
+  readonly tokenizer?: string;
   readonly seed?: number;
   readonly resume?: boolean;
 }
@@ -43,14 +48,44 @@ export function addTrain(program: Command, context: CliContext): void {
       .option("--config <file>", "a Hugging Face config.json; a tokenizer.json beside it is used")
       .requiredOption("--data <glob...>", "text files to train on; quote globs")
       .requiredOption("--out <dir>", "where the run goes")
-      .option("--steps <n>", "optimizer steps in total", wholeNumber(1))
-      .addOption(
-        new Option("--precision <name>", "format of the matrix products")
-          .choices(precisions)
-          .default("f32"),
+      .option(
+        "--steps <n>",
+        "optimizer steps in total (default: tiny 300, small 400, others 1000)",
+        wholeNumber(1),
       )
-      .option("--seed <s>", "of the initial weights and the order of the data", wholeNumber(0))
-      .option("--resume", "go on from the last whole checkpoint in --out")
+      .addOption(
+        new Option("--precision <name>", "format of the matrix products (default: f32)").choices(
+          precisions,
+        ),
+      )
+      .option(
+        "--seed <s>",
+        "of the initial weights and the order of the data (default: 0)",
+        wholeNumber(0),
+      )
+      .option(
+        "--batch-size <n>",
+        "sequences per step (default: tiny 8, small 8, others 4)",
+        wholeNumber(1),
+      )
+      .option(
+        "--sequence-length <n>",
+        "tokens per sequence (default: tiny 64, small 128, others up to 256)",
+        wholeNumber(1),
+      )
+      .option(
+        "--learning-rate <x>",
+        "after the warm-up, before the cosine (default: tiny 0.004, small 0.003, others by width)",
+        numberIn("a number above 0", (value) => value > 0),
+      )
+      .option(
+        "--tokenizer <file>",
+        "a tokenizer.json (default: the one beside --config, else bytes)",
+      )
+      .option(
+        "--resume",
+        "go on from the last whole checkpoint in --out; what is not named stays as it was begun",
+      )
       .addOption(deviceOption()),
     [
       'train --preset tiny --data "docs/**/*.md" --out run',

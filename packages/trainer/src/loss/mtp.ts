@@ -5,7 +5,7 @@
  * 2412.19437 §2.2; the mean is over the positions that have a label, as Megatron-LM does, where the paper divides by T.
  */
 import { add, div, reshape, slice, type Tensor } from "@millrace/graph";
-import type { Model, ModelConfig, Routing } from "@millrace/model-v3";
+import { type Model, type ModelConfig, mtpInputOf, type Routing } from "@millrace/model-v3";
 
 import { nextTokenLoss } from "./next-token.ts";
 
@@ -39,8 +39,7 @@ export function mtpLoss(
   let previous = main;
   for (let depth = 1; depth <= config.numNextnPredictLayers; depth++) {
     const positions = width - 1 - depth;
-    const vectors = config.mtpInput === "final_norm" ? previous.hidden : previous.residual;
-    const rows = reshape(vectors, [batch, positions + 1, config.hiddenSize]);
+    const rows = reshape(mtpInputOf(config, previous), [batch, positions + 1, config.hiddenSize]);
     const kept = reshape(slice(rows, 1, 0, positions), [batch * positions, config.hiddenSize]);
     const module = model.mtp(depth, kept, slice(tokens, 1, depth, positions), {});
     const predicted = model.head(module.hidden);

@@ -48,7 +48,7 @@ describe("adamW", () => {
       g.forEach((x, j) => {
         m[j] = 0.9 * m[j]! + 0.1 * x;
         v[j] = 0.95 * v[j]! + 0.05 * x * x;
-        const step = m[j]! / (1 - 0.9 ** t) / (Math.sqrt(v[j]! / (1 - 0.95 ** t)) + 1e-8);
+        const step = m[j] / (1 - 0.9 ** t) / (Math.sqrt(v[j] / (1 - 0.95 ** t)) + 1e-8);
         w[j] = w[j]! * (1 - rate * 0.1) - rate * step;
       });
       numbers(states["w"]).forEach((x, j) => expect(x).toBeCloseTo(w[j]!, 5));

@@ -1,0 +1,32 @@
+/**
+ * Settings for those who name none. In: a configuration. Out: sizes and a learning rate that train it on one machine. Chosen
+ * by measuring the two presets; for other models by width, since wider ones want smaller rates.
+ */
+import type { ModelConfig } from "@millrace/model-v3";
+
+import type { TrainingSettings } from "./trainer.ts";
+
+export type DefaultSettings = Pick<
+  TrainingSettings,
+  "steps" | "batchSize" | "sequenceLength" | "learningRate"
+>;
+
+const tiny: DefaultSettings = { steps: 300, batchSize: 8, sequenceLength: 64, learningRate: 4e-3 };
+const small: DefaultSettings = {
+  steps: 400,
+  batchSize: 8,
+  sequenceLength: 128,
+  learningRate: 3e-3,
+};
+
+/** Defaults for `config`; `preset` names the one it came from. */
+export function defaultSettings(config: ModelConfig, preset?: "tiny" | "small"): DefaultSettings {
+  if (preset === "tiny") return tiny;
+  if (preset === "small") return small;
+  return {
+    steps: 1000,
+    batchSize: 4,
+    sequenceLength: Math.min(256, config.maxPositionEmbeddings),
+    learningRate: Math.min(4e-3, 0.25 / config.hiddenSize),
+  };
+}
