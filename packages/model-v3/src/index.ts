@@ -45,7 +45,7 @@ export {
   type ModelOptions,
 } from "./model.ts";
 export { declareLogits, dropLast, type LogitsOptions } from "./graphs/logits.ts";
-export { declareDecode, declarePrefill, type DecodeOptions } from "./graphs/decode.ts";
+export { declareDecode, declarePrefill, type DecodeGraphOptions } from "./graphs/decode.ts";
 export { declareMtp, type MtpOptions } from "./graphs/mtp.ts";
 export { declareInit } from "./graphs/init.ts";
 export { rootScope, type LayerScope, type ScopeSource, type Tap } from "./layers/layer-scope.ts";

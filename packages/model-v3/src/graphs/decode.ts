@@ -10,7 +10,7 @@ import type { Precision } from "../layers/linear.ts";
 import type { AttentionForm } from "../layers/mla.ts";
 import { createModel, mtpInputOf } from "../model.ts";
 
-export interface DecodeOptions {
+export interface DecodeGraphOptions {
   readonly batch: number;
   /** Most tokens of one call. */
   readonly maxTokens: number;
@@ -26,19 +26,19 @@ export interface DecodeOptions {
  * Inputs `input_ids` i32 [B, T] and `start` i32 []; outputs `logits` f32 [B, T, V] and `hidden` f32 [B, T, D], which is what
  * the first MTP module takes. The absorbed form by default.
  */
-export function declareDecode(config: ModelConfig, options: DecodeOptions): Graph {
+export function declareDecode(config: ModelConfig, options: DecodeGraphOptions): Graph {
   return declareCached("decode", config, { attention: "absorbed", ...options });
 }
 
 /** As `declareDecode`, in the naive form by default: cheaper where there are many tokens at once. */
-export function declarePrefill(config: ModelConfig, options: DecodeOptions): Graph {
+export function declarePrefill(config: ModelConfig, options: DecodeGraphOptions): Graph {
   return declareCached("prefill", config, { attention: "naive", ...options });
 }
 
 function declareCached(
   name: string,
   config: ModelConfig,
-  options: DecodeOptions & { readonly attention: AttentionForm },
+  options: DecodeGraphOptions & { readonly attention: AttentionForm },
 ): Graph {
   const { batch, maxTokens, maxLength, attention, precision = "f32", taps = () => false } = options;
   return declare(name, (b) => {

@@ -6,9 +6,9 @@ import { declare, multiplyDims, reshape } from "@millrace/graph";
 import type { Graph } from "@millrace/graph";
 import type { ModelConfig } from "../config.ts";
 import { createModel, mtpInputOf } from "../model.ts";
-import type { DecodeOptions } from "./decode.ts";
+import type { DecodeGraphOptions } from "./decode.ts";
 
-export interface MtpOptions extends Omit<DecodeOptions, "taps"> {
+export interface MtpOptions extends Omit<DecodeGraphOptions, "taps"> {
   /** Which module, from 1; 1 by default. */
   readonly depth?: number;
 }
