@@ -65,7 +65,7 @@ export function distribution(logits: ArrayLike<number>, options: SamplingOptions
     // The difference first: it is at most 0, so a tiny temperature gives exp(-Infinity), not NaN.
     if (logit > -Infinity && kept(i)) probabilities[i] = Math.exp((logit - largest) / temperature);
   }
-  if (topP < 1) keepTopP(probabilities, topP);
+  if (topP < 1) keepTopP(probabilities, logits, topP);
   if (minP > 0) {
     const least = minP * probabilities[best]!;
     for (let i = 0; i < probabilities.length; i++)
@@ -96,13 +96,14 @@ function topKeeper(logits: ArrayLike<number>, k: number): (index: number) => boo
 }
 
 /** Zeroes all but the shortest run of likeliest tokens that holds `share`, in place. */
-function keepTopP(weights: Float64Array, share: number): void {
+function keepTopP(weights: Float64Array, logits: ArrayLike<number>, share: number): void {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   // All tokens below this weight together hold less than what may be cut, so none of them is needed.
   const negligible = ((1 - share) * total) / weights.length;
   const order: number[] = [];
   for (let i = 0; i < weights.length; i++) if (weights[i]! >= negligible) order.push(i);
-  order.sort((a, b) => weights[b]! - weights[a]! || a - b);
+  // By logits, which differ even where temperature has made the weights equal.
+  order.sort((a, b) => logits[b]! - logits[a]! || a - b);
   const kept = new Set<number>();
   let held = 0;
   for (const index of order) {
