@@ -89,6 +89,8 @@ export interface TrainResult {
   readonly records: readonly MetricsRecord[];
   /** Of the last step; undefined when interrupted or when there is too little held-out text. */
   readonly heldOut: HeldOutResult | undefined;
+  /** As the last checkpoint has it. */
+  readonly state: TrainingState;
 }
 
 /** Trains, or goes on training, until `settings.steps` steps are done. */
@@ -198,7 +200,13 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       last = await evaluate(evaluation, heldOut(), dataset);
       await report();
     }
-    return { step: done, interrupted, records, heldOut: interrupted ? undefined : last };
+    return {
+      step: done,
+      interrupted,
+      records,
+      heldOut: interrupted ? undefined : last,
+      state: { ...state, step: done },
+    };
   } finally {
     line.finish();
     metrics.close();
