@@ -1,15 +1,90 @@
 /**
- * The run behind `millrace logits`. In: checked options. Out: what the command promises. Not wired to the libraries yet.
+ * The run behind `millrace logits`. In: a checkpoint and a file with `input_ids`. Out: a file with `logits`, and with
+ * `mtp.logits` where the model has a module.
  */
-import { UnsupportedError } from "@millrace/graph";
+import { basename, dirname } from "node:path";
+
+import { compile, type HostTensor, InputError } from "@millrace/graph";
+import {
+  checkedTokenIds,
+  declareLogits,
+  loadIntoStore,
+  type ModelConfig,
+  writeSafetensors,
+} from "@millrace/model-v3";
+import { nodeDirectory, openCheckpoint, openSafetensorsFile } from "@millrace/model-v3/node";
 
 import type { CliContext } from "../context.ts";
+import { pickBackend } from "../pick-backend.ts";
 import type { LogitsOptions } from "./logits.ts";
 
-export function runLogits(
-  _directory: string,
-  _options: LogitsOptions,
-  _context: CliContext,
+export async function runLogits(
+  directory: string,
+  { input, out, attention, device }: LogitsOptions,
+  { stderr }: CliContext,
 ): Promise<void> {
-  throw new UnsupportedError({ what: "this command is not wired yet", where: "millrace logits" });
+  const checkpoint = await openCheckpoint(directory);
+  try {
+    const { config, weights } = checkpoint;
+    const ids = await readIds(input, config);
+    const [batch, tokens] = ids.shape as [number, number];
+    const backend = await pickBackend(device);
+    const store = backend.createStore();
+    stderr.write(`loading ${directory}\n`);
+    await loadIntoStore(weights, config, store);
+    const graph = declareLogits(config, { batch, tokens, attention });
+    const program = await compile(graph, backend, { store });
+    stderr.write(`computing ${batch * tokens} tokens\n`);
+    await writeTensors(out, await program.run({ input_ids: ids }));
+    stderr.write(`wrote ${out}\n`);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** `input_ids` [B, T] of a file, checked against vocabulary and context. */
+async function readIds(path: string, config: ModelConfig): Promise<HostTensor> {
+  const file = await openSafetensorsFile(path);
+  try {
+    const where = `${path}, tensor input_ids`;
+    const ids = checkedTokenIds(await file.read("input_ids"), config.vocabSize, where);
+    const [batch = 0, tokens = 0] = ids.shape;
+    if (ids.shape.length !== 2 || batch < 1 || tokens < 1)
+      throw new InputError({
+        what: `input_ids have shape [${ids.shape.join(", ")}]`,
+        where,
+        hint: "Give at least one sequence of one token, [B, T].",
+      });
+    if (tokens > config.maxPositionEmbeddings)
+      throw new InputError({
+        what: `the sequences have ${tokens} tokens, the model's context ${config.maxPositionEmbeddings}`,
+        where,
+        hint: "Give shorter sequences.",
+      });
+    return ids;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes the file whole or not at all. */
+async function writeTensors(
+  path: string,
+  tensors: Readonly<Record<string, HostTensor>>,
+): Promise<void> {
+  const target = await nodeDirectory(dirname(path)).create(basename(path));
+  try {
+    const list = Object.entries(tensors).map(([name, { dtype, shape, data }]) => ({
+      name,
+      dtype,
+      shape,
+      data: () => data,
+    }));
+    await writeSafetensors(target, list);
+    await target.finish();
+    await target.commit();
+  } catch (error) {
+    await target.discard();
+    throw error;
+  }
 }

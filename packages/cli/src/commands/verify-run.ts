@@ -1,15 +1,25 @@
 /**
- * The run behind `millrace verify`. In: checked options. Out: what the command promises. Not wired to the libraries yet.
+ * The run behind `millrace verify`. In: a case directory and checked options. Out: a row per tensor on stdout; true when every
+ * tensor is met.
  */
-import { UnsupportedError } from "@millrace/graph";
-
 import type { CliContext } from "../context.ts";
+import { pickBackend } from "../pick-backend.ts";
+import { openCase } from "../verify/case.ts";
+import { allMet, printJson, printTable } from "../verify/print-rows.ts";
+import { verifyCase } from "../verify/verify-case.ts";
 import type { VerifyOptions } from "./verify.ts";
 
-export function runVerify(
-  _directory: string,
-  _options: VerifyOptions,
-  _context: CliContext,
+export async function runVerify(
+  directory: string,
+  { device, json }: VerifyOptions,
+  { stdout, stderr }: CliContext,
 ): Promise<boolean> {
-  throw new UnsupportedError({ what: "this command is not wired yet", where: "millrace verify" });
+  const opened = await openCase(directory, await pickBackend(device));
+  try {
+    const rows = await verifyCase(opened, (text) => stderr.write(`computing ${text}\n`));
+    stdout.write(json ? printJson({ case: directory, device }, rows) : printTable(rows));
+    return allMet(rows);
+  } finally {
+    await opened.close();
+  }
 }

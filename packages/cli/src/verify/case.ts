@@ -1,0 +1,144 @@
+/**
+ * A case directory, opened. In: its path. Out: expected tensors (read when asked for), configuration and weights if there are
+ * any, and where to compute. What a case is follows from the names of its tensors, never from its own name.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+import {
+  type Backend,
+  CheckpointError,
+  compile,
+  type CompiledProgram,
+  type Graph,
+  type HostTensor,
+  InputError,
+  type Store,
+  toNumbers,
+} from "@millrace/graph";
+import {
+  checkedTokenIds,
+  loadIntoStore,
+  type ModelConfig,
+  type SafetensorsFile,
+  type TensorSource,
+} from "@millrace/model-v3";
+import { openCheckpoint, openSafetensorsFile } from "@millrace/model-v3/node";
+
+import type { Numbers } from "./compare.ts";
+
+/** The model of a case: configuration and weights. */
+export interface CaseModel {
+  readonly config: ModelConfig;
+  readonly weights: TensorSource;
+}
+
+export interface Case {
+  readonly directory: string;
+  readonly expected: SafetensorsFile;
+  /** Weights after training, where the case has them. */
+  readonly after: SafetensorsFile | undefined;
+  readonly model: CaseModel | undefined;
+  readonly backend: Backend;
+  close(): Promise<void>;
+}
+
+export async function openCase(directory: string, backend: Backend): Promise<Case> {
+  const expected = await openSafetensorsFile(join(directory, "expected.safetensors"));
+  const opened: { close(): Promise<void> }[] = [expected];
+  const close = async (): Promise<void> => {
+    for (const file of opened) await file.close();
+  };
+  try {
+    const afterPath = join(directory, "model_after.safetensors");
+    const after = existsSync(afterPath) ? await openSafetensorsFile(afterPath) : undefined;
+    if (after) opened.push(after);
+    const model = existsSync(join(directory, "config.json"))
+      ? await openCheckpoint(directory)
+      : undefined;
+    if (model) opened.push(model);
+    return { directory, expected, after, model, backend, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The model, where the expected tensors need one. */
+export function modelOf({ model, directory }: Case): CaseModel {
+  if (model) return model;
+  throw new CheckpointError({
+    what: "the expected tensors are a model's, but there is no config.json",
+    where: directory,
+    hint: "Put config.json and the weights beside expected.safetensors.",
+  });
+}
+
+/** A store filled with the model's parameters. */
+export async function loadStore(from: Case): Promise<Store> {
+  const { config, weights } = modelOf(from);
+  const store = from.backend.createStore();
+  await loadIntoStore(weights, config, store);
+  return store;
+}
+
+/** Compiles a graph, runs `body` over it and disposes of it. */
+export async function withProgram<T>(
+  from: Case,
+  graph: Graph,
+  store: Store | undefined,
+  body: (program: CompiledProgram) => Promise<T>,
+): Promise<T> {
+  const program = await compile(graph, from.backend, store ? { store } : {});
+  try {
+    return await body(program);
+  } finally {
+    program.dispose();
+  }
+}
+
+/** One run of a graph. */
+export async function runOnce(
+  from: Case,
+  graph: Graph,
+  inputs: Readonly<Record<string, HostTensor>>,
+  store?: Store,
+): Promise<Record<string, HostTensor>> {
+  return withProgram(from, graph, store, (program) => program.run(inputs));
+}
+
+/** The expected `input_ids` [B, T] as i32, checked against the vocabulary and the context. */
+export async function readTokens(from: Case): Promise<HostTensor> {
+  const { config } = modelOf(from);
+  const where = `${from.expected.name}, tensor input_ids`;
+  const ids = checkedTokenIds(await from.expected.read("input_ids"), config.vocabSize, where);
+  const [batch = 0, tokens = 0] = ids.shape;
+  if (ids.shape.length !== 2 || batch < 1 || tokens < 1)
+    throw new InputError({
+      what: `input_ids have shape [${ids.shape.join(", ")}]`,
+      where,
+      hint: "Give at least one sequence of one token, [B, T].",
+    });
+  return ids;
+}
+
+/** Columns `start` to `end` of ids [B, T]. */
+export function columns(ids: HostTensor, start: number, end: number): HostTensor {
+  const [batch, tokens] = ids.shape as [number, number];
+  const data = new Int32Array(batch * (end - start));
+  for (let row = 0; row < batch; row++)
+    data.set(
+      ids.data.subarray(row * tokens + start, row * tokens + end) as Int32Array,
+      row * (end - start),
+    );
+  return { dtype: "i32", shape: [batch, end - start], data };
+}
+
+export function numbersOf(tensor: HostTensor): Numbers {
+  return { shape: tensor.shape, values: toNumbers(tensor) };
+}
+
+/** A tensor's storage as numbers: the codes of narrow floats, not their values. */
+export function codesOf(tensor: HostTensor): Numbers {
+  return { shape: tensor.shape, values: Float64Array.from(tensor.data, Number) };
+}
