@@ -30,7 +30,7 @@ export function buildProgram(
   capabilities: Capabilities,
   options: FuseOptions = {},
 ): Stages {
-  const fused = fuse(graph, options);
+  const fused = fuse(graph, capabilities, options);
   const lowered = lower(fused);
   const program = plan(lowered, capabilities);
   return { graph, fused, lowered, program };

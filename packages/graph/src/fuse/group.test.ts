@@ -5,12 +5,15 @@ import { linear } from "../declare/ops/contract.ts";
 import { add, convert, div, exp, mul } from "../declare/ops/elementwise.ts";
 import { take } from "../declare/ops/gather.ts";
 import { reshape, transpose } from "../declare/ops/movement.ts";
+import { dtypes } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { fuse } from "./fuse.ts";
 
+const capabilities = { dtypes, alignment: 16, maxBytes: 2 ** 20, maxBuffersPerKernel: 6 };
+
 /** For each group: the ops computed inside, joined; views in brackets. */
 function groupsOf(graph: Graph, options = {}): string[] {
-  const { graph: fused, groups } = fuse(graph, options);
+  const { graph: fused, groups } = fuse(graph, capabilities, options);
   return groups.map((group) => {
     const names = group.nodes.map((id) => fused.nodes[id]!.op.name).join(" ");
     return group.alias ? `[${names}]` : names;
@@ -74,7 +77,7 @@ test("what broadcasts is not computed again for every element", () => {
     const total = exp(b.input("s", "f32", [4]));
     return { y: div(x, broadcastTo(reshape(total, [4, 1]), [4, 3])) };
   });
-  expect(groupsOf(graph)).toEqual(["exp", "[reshape]", "broadcast div"]);
+  expect(groupsOf(graph)).toEqual(["exp", "reshape broadcast div"]);
 });
 
 test("a reshape of something in memory is a view", () => {
@@ -100,4 +103,36 @@ test("without fusion every node is a kernel of its own", () => {
     return { y: exp(add(x, x)) };
   });
   expect(groupsOf(graph, { fuse: false })).toEqual(["add", "exp"]);
+});
+
+test("an optimizer's moments and its parameter are one kernel", () => {
+  const graph = declare("moments", (b) => {
+    const [w, m, g] = [b.parameter("w", "f32", [9]), b.state("m", "f32", [9]), b.input("g", "f32", [9])];
+    const next = add(mul(m, 0.9), mul(g, 0.1));
+    b.update(m, next);
+    b.update(w, add(w, div(next, 3)));
+    return {};
+  });
+  const { graph: fused, groups } = fuse(graph, capabilities);
+  expect(groups.map(({ stores }) => stores.length)).toEqual([2]);
+  expect(fused.updates.map(({ value }) => value.node)).toEqual(groups[0]!.stores);
+});
+
+test("loops are not merged over something that lies between them", () => {
+  const graph = declare("between", (b) => {
+    const x = exp(b.input("x", "f32", [4, 3]));
+    const total = sum(x, [1]);
+    return { x, y: div(x, broadcastTo(reshape(total, [4, 1]), [4, 3])) };
+  });
+  expect(groupsOf(graph)).toEqual(["exp", "sum", "reshape broadcast div"]);
+});
+
+test("a kernel does not take more buffers than the device binds", () => {
+  const graph = declare("buffers", (b) => {
+    const inputs = Array.from({ length: 4 }, (_, i) => b.input(`x${i}`, "f32", [8]));
+    const left = exp(add(inputs[0]!, inputs[1]!));
+    const right = exp(add(inputs[2]!, inputs[3]!));
+    return { left, right, both: mul(left, right) };
+  });
+  expect(groupsOf(graph)).toHaveLength(2);
 });

@@ -19,6 +19,8 @@ export interface Group {
   readonly hero?: number;
   /** Nodes computed inside, hero and root included, ascending. */
   readonly nodes: readonly number[];
+  /** Nodes whose values go to memory: the root, and with merged loops others of its shape. */
+  readonly stores: readonly number[];
   /** A view: the root's elements are those of its input, in memory already. */
   readonly alias?: true;
 }
@@ -60,7 +62,7 @@ const isInlineable = ({ op }: Node): boolean =>
 const isAlias = ({ op }: Node): boolean => op.body.class === "movement" && op.body.alias === true;
 
 /** With `fuse: false` every node is a group of its own. */
-export function group(graph: Graph, options: { readonly fuse: boolean }): GroupedGraph {
+export function group(graph: Graph, options: { readonly fuse: boolean }): readonly Group[] {
   const uses = usesOf(graph);
   const stored = new Set<number>();
   for (const { value } of [...graph.outputs, ...graph.updates]) stored.add(value.node);
@@ -72,7 +74,8 @@ export function group(graph: Graph, options: { readonly fuse: boolean }): Groupe
       heroOf.set(root, hero);
       continued.add(hero);
     }
-    storeWhereNeeded(graph, uses, stored, new Set(epilogues.keys()), new Set(epilogues.values()));
+    for (const [, root] of epilogues) stored.add(root);
+    storeWhereNeeded(graph, uses, stored, epilogues);
   } else for (const node of graph.nodes) stored.add(node.id);
 
   const groups: Group[] = [];
@@ -82,16 +85,17 @@ export function group(graph: Graph, options: { readonly fuse: boolean }): Groupe
     if (!isRoot) continue;
     const hero = heroOf.get(node.id) ?? (isInlineable(node) ? undefined : node.id);
     if (hero === undefined && isAlias(node)) {
-      groups.push({ root: node.id, nodes: [node.id], alias: true });
+      groups.push({ root: node.id, nodes: [node.id], stores: [node.id], alias: true });
       continue;
     }
     groups.push({
       root: node.id,
       ...(hero !== undefined && { hero }),
       nodes: membersOf(graph, node, hero, stored),
+      stores: [node.id],
     });
   }
-  return { graph, groups };
+  return groups;
 }
 
 function usesOf(graph: Graph): readonly (readonly Use[])[] {
@@ -136,51 +140,67 @@ function absorbEpilogues(
   return rootOf;
 }
 
-/** Adds to `stored` the inlineable nodes that must be in memory. */
+/**
+ * Adds to `stored` the inlineable nodes that must be in memory. Backwards first, because a node's readers decide; there the
+ * cost of a value is that of all that could be computed along with it. Forwards then, where it is known what is not: what
+ * turns out to be cheap is released again.
+ */
 function storeWhereNeeded(
   graph: Graph,
   uses: readonly (readonly Use[])[],
   stored: Set<number>,
-  heroes: ReadonlySet<number>,
-  epilogueRoots: ReadonlySet<number>,
+  epilogues: ReadonlyMap<number, number>,
 ): void {
-  const cost = inlineCosts(graph, stored);
-  // Roots of the groups in which a node is computed.
+  const forced = new Set(stored);
+  const heroes = new Set(epilogues.keys());
+  const inEpilogue = epilogueMembers(uses, epilogues);
+  const self = graph.nodes.map((node) => (isInlineable(node) ? elementCost(graph, node) : 0));
+  const totalOf = (node: Node, totals: readonly number[]): number =>
+    node.inputs.reduce((sum, { node: input }) => {
+      const inside = isInlineable(graph.nodes[input]!) && !stored.has(input);
+      return sum + (inside ? totals[input]! : 0);
+    }, self[node.id]!);
+  const needsMemory = (node: Node, roots: ReadonlySet<number>, total: number): boolean => {
+    const movesOnly = node.op.body.class === "movement" && self[node.id]! < sharedCost;
+    if (roots.size > 1 && !movesOnly && total >= sharedCost) return true;
+    return uses[node.id]!.some((use) => mustStore(graph, use, total));
+  };
+  // Roots of the groups that read a node.
+  const readBy: ReadonlySet<number>[] = [];
   const rootsOf: ReadonlySet<number>[] = [];
-  for (const id of epilogueRoots) stored.add(id);
-  const inEpilogue = epilogueMembers(uses, heroes, epilogueRoots);
+
+  const largest: number[] = [];
+  for (const node of graph.nodes) largest.push(totalOf(node, largest));
   for (const node of graph.nodes.toReversed()) {
     const roots = new Set<number>();
-    for (const { node: reader } of uses[node.id]!)
-      for (const root of rootsOf[reader.id]!) roots.add(root);
-    if (isInlineable(node) && !stored.has(node.id) && !inEpilogue.has(node.id)) {
-      const own = cost[node.id]!;
-      const movesOnly = node.op.body.class === "movement" && own.self < sharedCost;
-      const tooShared = roots.size > 1 && !movesOnly && own.total >= sharedCost;
-      if (tooShared || uses[node.id]!.some((use) => mustStore(graph, use, own.total)))
-        stored.add(node.id);
+    for (const use of uses[node.id]!) for (const root of rootsOf[use.node.id]!) roots.add(root);
+    readBy[node.id] = roots;
+    if (isInlineable(node) && !inEpilogue.has(node.id)) {
+      if (!stored.has(node.id) && needsMemory(node, roots, largest[node.id]!)) stored.add(node.id);
+      if (stored.has(node.id) && isAlias(node)) stored.add(node.inputs[0]!.node);
     }
-    if (isInlineable(node) && stored.has(node.id) && isAlias(node))
-      stored.add(node.inputs[0]!.node);
     const joins = heroes.has(node.id) || (isInlineable(node) && !stored.has(node.id));
     rootsOf[node.id] = joins ? roots : new Set([node.id]);
+  }
+
+  const exact: number[] = [];
+  for (const node of graph.nodes) {
+    const total = totalOf(node, exact);
+    exact.push(total);
+    const viewed = uses[node.id]!.some((use) => isAlias(use.node) && stored.has(use.node.id));
+    if (!stored.has(node.id) || !isInlineable(node) || forced.has(node.id) || viewed) continue;
+    if (!needsMemory(node, readBy[node.id]!, total)) stored.delete(node.id);
   }
 }
 
 /** The nodes between a hero and the root of its epilogue, hero and root excluded. */
 function epilogueMembers(
   uses: readonly (readonly Use[])[],
-  heroes: ReadonlySet<number>,
-  roots: ReadonlySet<number>,
-): Set<number> {
+  epilogues: ReadonlyMap<number, number>,
+): ReadonlySet<number> {
   const members = new Set<number>();
-  for (const hero of heroes) {
-    let at = uses[hero]![0]!.node.id;
-    while (!roots.has(at)) {
-      members.add(at);
-      at = uses[at]![0]!.node.id;
-    }
-  }
+  for (const [hero, root] of epilogues)
+    for (let at = uses[hero]![0]!.node.id; at !== root; at = uses[at]![0]!.node.id) members.add(at);
   return members;
 }
 
@@ -208,22 +228,6 @@ function mustStore(graph: Graph, { node, operand }: Use, cost: number): boolean 
     case "leaf":
       return true;
   }
-}
-
-/** Cost of one element: of the node itself, and with everything that could be computed along with it. */
-function inlineCosts(
-  graph: Graph,
-  stored: ReadonlySet<number>,
-): { readonly self: number; readonly total: number }[] {
-  const costs: { self: number; total: number }[] = [];
-  for (const node of graph.nodes) {
-    const self = isInlineable(node) ? elementCost(graph, node) : 0;
-    const inherited = isInlineable(node)
-      ? node.inputs.filter((ref) => !stored.has(ref.node)).map((ref) => costs[ref.node]!.total)
-      : [];
-    costs.push({ self, total: inherited.reduce((sum, c) => sum + c, self) });
-  }
-  return costs;
 }
 
 /** Nodes computed in the group of `root`: walks back until memory. */

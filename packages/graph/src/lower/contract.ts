@@ -126,5 +126,5 @@ function contract(
 ): Statement {
   const { index, ...operands } = parts;
   body.setHero(index, local("product", "f32"));
-  return { kind: "contract", ...operands, result: "product", body: body.storeRoot(index) };
+  return { kind: "contract", ...operands, result: "product", body: body.storeAll(index) };
 }

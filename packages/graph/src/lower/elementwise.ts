@@ -1,11 +1,11 @@
 /**
- * Groups without a hero: elementwise and movement nodes. In: such a group. Out: parallel loops over the root's shape, one
- * store. Where every read is at the index of the store, the axes are merged into one.
+ * Groups without a hero: elementwise and movement nodes. In: such a group. Out: parallel loops over the root's shape
+ * around its stores. Where every read is at the index of the store, the axes are merged into one.
  */
 import type { Expr } from "../expression.ts";
 import { axis, visitExpr } from "../expression.ts";
 import type { Kernel, Statement } from "../kernel.ts";
-import { expressionsOf, visitStatements } from "../kernel.ts";
+import { blockOf, expressionsOf, rangesOf, visitStatements } from "../kernel.ts";
 import { shapeSize, shapesEqual } from "../shape.ts";
 import type { Call, GroupBody } from "./group-body.ts";
 import { axesOf, parallel } from "./group-body.ts";
@@ -13,7 +13,7 @@ import { axesOf, parallel } from "./group-body.ts";
 export function lowerElementwise(body: GroupBody): Call {
   const { shape } = body.root.outputs[0]!;
   const { ranges, index } = axesOf(shape, "i");
-  const call = body.call(parallel(ranges, body.storeRoot(index)));
+  const call = body.call(parallel(ranges, body.storeAll(index)));
   return { ...call, kernel: flattened(call.kernel) };
 }
 
@@ -60,21 +60,31 @@ function flattened(kernel: Kernel): Kernel {
   };
 }
 
-/** Whether a kernel reads `buffer` nowhere but where it then writes `target`: the two may be one memory. */
+/**
+ * Whether a kernel reads `buffer` nowhere but where it then writes `target`, and never afterwards: the two may be one memory.
+ */
 export function readsOnlyWhatItWrites(kernel: Kernel, buffer: string, target: string): boolean {
   const key = (index: readonly Expr[]): string => JSON.stringify(index);
   const written = new Set<string>();
+  const loaded = new Set<string>();
   let alike = true;
-  visitStatements(kernel.body, (statement) => {
-    if (statement.kind === "store" && statement.buffer === target)
-      written.add(key(statement.index));
-  });
-  visitStatements(kernel.body, (statement) => {
-    for (const expr of expressionsOf(statement))
-      visitExpr(expr, (part) => {
-        if (part.kind !== "load" || part.buffer !== buffer) return;
-        alike &&= written.size === 1 && written.has(key(part.index));
-      });
-  });
-  return alike;
+  const visit = (block: readonly Statement[], axes: readonly string[]): void => {
+    for (const statement of block) {
+      for (const expr of expressionsOf(statement))
+        visitExpr(expr, (part) => {
+          if (part.kind !== "load" || part.buffer !== buffer) return;
+          loaded.add(key(part.index));
+          alike &&= written.size === 0;
+        });
+      if (statement.kind === "store" && statement.buffer === target) {
+        written.add(key(statement.index));
+        // Another iteration that came back to this element would read what this one wrote.
+        const named = statement.index.flatMap((at) => (at.kind === "axis" ? [at.name] : []));
+        alike &&= axes.every((axis) => named.includes(axis));
+      }
+      visit(blockOf(statement), [...axes, ...rangesOf(statement).map(({ axis }) => axis)]);
+    }
+  };
+  visit(kernel.body, []);
+  return alike && (loaded.size === 0 || (written.size === 1 && loaded.isSubsetOf(written)));
 }

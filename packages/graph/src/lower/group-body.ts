@@ -6,7 +6,7 @@
 import { isFloat } from "../dtype.ts";
 import { InternalError } from "../errors.ts";
 import type { Expr } from "../expression.ts";
-import { apply, axis, integer, literal, load, round, scalarType, sizeOf } from "../expression.ts";
+import { apply, axis, integer, literal, load, local, round, scalarType, sizeOf } from "../expression.ts";
 import type { GroupedGraph, Group } from "../fuse/group.ts";
 import type { Graph, Node, ValueRef } from "../graph.ts";
 import { placeOf, typeOf } from "../graph.ts";
@@ -98,12 +98,25 @@ export class GroupBody {
     return share(exprs.map(simplify), this.names);
   }
 
-  /** Stores the root's value at `index` into its buffer. */
-  storeRoot(index: readonly Expr[]): readonly Statement[] {
-    const ref = { node: this.root.id, output: 0 };
-    const buffer = this.buffer(ref, "write");
-    const { lets, exprs } = this.share([this.value(ref, index)]);
-    return [...lets, { kind: "store", buffer, index: index.map(simplify), value: exprs[0]! }];
+  /**
+   * Stores the group's values at `index`. Of several, all are computed before the first is stored: a state written in place
+   * may be among the operands of the next.
+   */
+  storeAll(index: readonly Expr[]): readonly Statement[] {
+    const at = index.map(simplify);
+    const refs = this.group.stores.map((node) => ({ node, output: 0 }));
+    const buffers = refs.map((ref) => this.buffer(ref, "write"));
+    const { lets, exprs } = this.share(refs.map((ref) => this.value(ref, index)));
+    const store = (value: Expr, i: number): Statement => {
+      return { kind: "store", buffer: buffers[i]!, index: at, value };
+    };
+    if (exprs.length === 1) return [...lets, ...exprs.map(store)];
+    const named = exprs.map((value) => ({ name: `t${this.names.next++}`, value }));
+    return [
+      ...lets,
+      ...named.map(({ name, value }): Statement => ({ kind: "let", name, value })),
+      ...named.map(({ name, value }, i) => store(local(name, value.type), i)),
+    ];
   }
 
   call(body: readonly Statement[], initial?: ValueRef): Call {

@@ -25,5 +25,5 @@ export function lowerRandomBits(body: GroupBody): Call {
   const [x0, x1] = threefryExpr(word(0), word(1), literal(0, "u32"), counter, bind);
   const bits = bind(apply("xor", x0, x1));
   body.setHero(index, bits);
-  return body.call(parallel([range], [...lets, ...body.storeRoot(index)]));
+  return body.call(parallel([range], [...lets, ...body.storeAll(index)]));
 }

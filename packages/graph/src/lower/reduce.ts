@@ -48,7 +48,7 @@ export function lowerReduction(body: GroupBody): Call {
   };
   const tuple = results.map(({ name, type }) => local(name, type));
   body.setHero(kept.index, reduction.finish(tuple, context));
-  return body.call(parallel(kept.ranges, [reduce, ...body.storeRoot(kept.index)]));
+  return body.call(parallel(kept.ranges, [reduce, ...body.storeAll(kept.index)]));
 }
 
 export function lowerCumulativeSum(body: GroupBody): Call {
@@ -71,7 +71,7 @@ export function lowerCumulativeSum(body: GroupBody): Call {
     value: apply("add", total, exprs[0]!),
   };
   body.setHero(index, total);
-  const store = body.storeRoot(index.with(along, at));
+  const store = body.storeAll(index.with(along, at));
   const inner: readonly Statement[] = exclusive ? [...lets, ...store, add] : [...lets, add, ...store];
   const outer = ranges.toSpliced(along, 1);
   return body.call(

@@ -1,0 +1,158 @@
+/**
+ * Joins loops over one shape into one kernel with several stores. In: groups in running order. Out: fewer, in running order: an
+ * optimizer's moments and its parameter, or a norm's value kept for the backward pass and its scaled result, are read and
+ * written once. A value that only its own kernel reads is no longer stored.
+ */
+import type { Capabilities } from "../capabilities.ts";
+import type { Graph } from "../graph.ts";
+import { shapesEqual } from "../shape.ts";
+import type { Group } from "./group.ts";
+import { inputsOf } from "./group.ts";
+
+/** A group while others are joined to it. */
+interface Draft {
+  readonly root: number;
+  readonly isLoop: boolean;
+  readonly group: Group;
+  nodes: Set<number>;
+  stores: Set<number>;
+  /** Drafts that read its values, and whose values it reads. */
+  readonly readers: Set<Draft>;
+  readonly sources: Set<Draft>;
+}
+
+export function mergeLoops(
+  graph: Graph,
+  groups: readonly Group[],
+  { maxBuffersPerKernel }: Capabilities,
+): readonly Group[] {
+  const drafts = groups.map(draftOf);
+  const producer = new Map<number, Draft>();
+  for (const draft of drafts) producer.set(draft.root, draft);
+  for (const draft of drafts)
+    for (const { node } of inputsOf(graph, draft.group)) {
+      const source = producer.get(node);
+      if (!source) continue;
+      source.readers.add(draft);
+      draft.sources.add(source);
+    }
+  const visible = new Set([...graph.outputs, ...graph.updates].map(({ value }) => value.node));
+  const live = new Set(drafts);
+  // From the end: what a reader has taken in may bring its own sources along.
+  for (const reader of drafts.toReversed()) {
+    if (!live.has(reader) || !reader.isLoop) continue;
+    for (;;) {
+      const source = [...reader.sources].find(
+        (candidate) =>
+          candidate.isLoop &&
+          shapesEqual(shapeOf(graph, candidate), shapeOf(graph, reader)) &&
+          readsInPlace(graph, reader, candidate.stores) &&
+          buffersOf(graph, reader, candidate) <= maxBuffersPerKernel &&
+          !reachesIndirectly(candidate, reader),
+      );
+      if (!source) break;
+      absorb(reader, source, visible);
+      live.delete(source);
+    }
+  }
+  return inOrder([...live]).map(finish);
+}
+
+function draftOf(group: Group): Draft {
+  return {
+    root: group.root,
+    isLoop: group.hero === undefined && !group.alias,
+    group,
+    nodes: new Set(group.nodes),
+    stores: new Set(group.stores),
+    readers: new Set(),
+    sources: new Set(),
+  };
+}
+
+const finish = ({ group, nodes, stores }: Draft): Group => ({
+  ...group,
+  nodes: [...nodes].toSorted((a, b) => a - b),
+  stores: [...stores].toSorted((a, b) => a - b),
+});
+
+const shapeOf = (graph: Graph, { root }: Draft): (typeof graph.nodes)[number]["outputs"][number]["shape"] =>
+  graph.nodes[root]!.outputs[0]!.shape;
+
+/** Every read of `values` inside the group is at the index of its stores. */
+function readsInPlace(graph: Graph, { nodes, stores }: Draft, values: ReadonlySet<number>): boolean {
+  const inPlace = new Set<number>();
+  const visit = (id: number): void => {
+    if (inPlace.has(id)) return;
+    inPlace.add(id);
+    const node = graph.nodes[id]!;
+    if (nodes.has(id) && node.op.body.class === "elementwise")
+      for (const input of node.inputs) visit(input.node);
+  };
+  for (const id of stores) visit(id);
+  for (const id of nodes)
+    for (const input of graph.nodes[id]!.inputs)
+      if (values.has(input.node) && !(inPlace.has(id) && isElementwise(graph, id))) return false;
+  return true;
+}
+
+const isElementwise = (graph: Graph, id: number): boolean =>
+  graph.nodes[id]!.op.body.class === "elementwise";
+
+function buffersOf(graph: Graph, a: Draft, b: Draft): number {
+  const nodes = new Set([...a.nodes, ...b.nodes]);
+  const reads = new Set<string>();
+  for (const id of nodes)
+    for (const { node, output } of graph.nodes[id]!.inputs)
+      // A constant of one element is written into the kernel.
+      if (!nodes.has(node) && graph.nodes[node]!.value?.data.length !== 1)
+        reads.add(`${node}.${output}`);
+  return reads.size + a.stores.size + b.stores.size;
+}
+
+/** Some other group lies between the two, so they cannot run as one. */
+function reachesIndirectly(from: Draft, to: Draft): boolean {
+  const seen = new Set<Draft>([to]);
+  const pending = [...from.readers].filter((reader) => reader !== to);
+  for (const draft of pending) {
+    if (seen.has(draft)) continue;
+    seen.add(draft);
+    for (const next of draft.readers) {
+      if (next === to) return true;
+      pending.push(next);
+    }
+  }
+  return false;
+}
+
+function absorb(reader: Draft, source: Draft, visible: ReadonlySet<number>): void {
+  source.readers.delete(reader);
+  reader.sources.delete(source);
+  for (const other of source.readers) {
+    other.sources.delete(source);
+    other.sources.add(reader);
+    reader.readers.add(other);
+  }
+  for (const other of source.sources) {
+    other.readers.delete(source);
+    other.readers.add(reader);
+    reader.sources.add(other);
+  }
+  for (const id of source.nodes) reader.nodes.add(id);
+  const stillRead = source.readers.size > 0;
+  for (const id of source.stores) if (stillRead || visible.has(id)) reader.stores.add(id);
+}
+
+/** Sources before readers, otherwise by position of the root. */
+function inOrder(drafts: readonly Draft[]): readonly Draft[] {
+  const done = new Set<Draft>();
+  const result: Draft[] = [];
+  const visit = (draft: Draft): void => {
+    if (done.has(draft)) return;
+    done.add(draft);
+    for (const source of [...draft.sources].toSorted((a, b) => a.root - b.root)) visit(source);
+    result.push(draft);
+  };
+  for (const draft of [...drafts].toSorted((a, b) => a.root - b.root)) visit(draft);
+  return result;
+}
