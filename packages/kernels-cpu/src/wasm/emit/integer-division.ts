@@ -1,6 +1,6 @@
 /**
- * Operations that WebAssembly traps on or lacks on lanes. In: two operands. Out: quotient or remainder; integers
- * truncate and give 0 for a zero divisor, the float remainder is exact and has the sign of the dividend.
+ * Operations that WebAssembly traps on or lacks on lanes. In: two operands. Out: quotient or remainder, truncated,
+ * and 0 for a zero divisor; shifts by a distance per lane.
  */
 import type { ScalarType } from "@millrace/graph";
 import type { Local } from "./function-builder.ts";
@@ -47,79 +47,9 @@ function integerFunction(op: "div" | "rem", signed: boolean): LibraryFunction {
   };
 }
 
-/** The exact remainder of two floats, by long division in doubles. */
-export const remainder: LibraryFunction = {
-  name: "rem f32",
-  signature: { params: ["f32", "f32"], results: ["f32"] },
-  body(f) {
-    const [x, y] = f.params as [Local, Local];
-    const abs = (from: Local): Local => {
-      f.get(from);
-      f.op("f32.abs", "f64.promote_f32");
-      return f.save("f64");
-    };
-    const a = abs(x);
-    const b = abs(y);
-    const step = f.local("f64");
-    // Infinite dividends and zero or NaN divisors have no remainder.
-    f.get(a);
-    f.f64(Infinity);
-    f.op("f64.lt");
-    f.get(b);
-    f.f64(0);
-    f.op("f64.gt", "i32.and", "i32.eqz");
-    f.ifElse(() => {
-      f.f32(NaN);
-      f.op("return");
-    });
-    f.get(b);
-    f.f64(Infinity);
-    f.op("f64.lt");
-    f.ifElse(() => {
-      f.get(b);
-      f.set(step);
-      f.block((out) => {
-        f.repeat((again) => {
-          f.get(step);
-          f.get(a);
-          f.op("f64.gt");
-          f.brIf(out);
-          f.get(step);
-          f.f64(2);
-          f.op("f64.mul");
-          f.set(step);
-          f.br(again);
-        });
-      });
-      f.repeat((again) => {
-        f.get(a);
-        f.get(step);
-        f.op("f64.ge");
-        f.ifElse(() => {
-          f.get(a);
-          f.get(step);
-          f.op("f64.sub");
-          f.set(a);
-        });
-        f.get(step);
-        f.f64(0.5);
-        f.op("f64.mul");
-        f.tee(step);
-        f.get(b);
-        f.op("f64.ge");
-        f.brIf(again);
-      });
-    });
-    f.get(a);
-    f.op("f32.demote_f64");
-    f.get(x);
-    f.op("f32.copysign");
-  },
-};
-
-/** Quotient or remainder of two scalars; a float has no truncated quotient here. */
+/** Quotient or remainder of two integers. */
 export function scalarDivision(op: "div" | "rem", type: ScalarType): LibraryFunction {
-  return type === "f32" ? remainder : integerFunction(op, type !== "u32");
+  return integerFunction(op, type !== "u32");
 }
 
 /** A shift by a distance that is not the same in all lanes; for `lanewise`. */
@@ -135,9 +65,8 @@ export function scalarShift(op: "shl" | "shr", type: ScalarType): LibraryFunctio
   };
 }
 
-/** Applies a function of two scalars to each lane. */
-export function lanewise(type: ScalarType, scalar: LibraryFunction): LibraryFunction {
-  const shape = type === "f32" ? "f32x4" : "i32x4";
+/** Applies a function of two integers to each lane. */
+export function lanewise(scalar: LibraryFunction): LibraryFunction {
   return {
     name: `lanes of ${scalar.name}`,
     signature: binaryVector,
@@ -146,19 +75,19 @@ export function lanewise(type: ScalarType, scalar: LibraryFunction): LibraryFunc
       const each = (lane: number): void => {
         for (const param of f.params) {
           f.get(param);
-          f.lane(`${shape}.extract_lane`, lane);
+          f.lane("i32x4.extract_lane", lane);
         }
         f.call(target);
       };
       each(0);
-      f.op(`${shape}.splat`);
+      f.op("i32x4.splat");
       for (let lane = 1; lane < 4; lane++) {
         const result = f.save("v128");
         each(lane);
-        const scalarResult = f.save(type === "f32" ? "f32" : "i32");
+        const scalarResult = f.save("i32");
         f.get(result);
         f.get(scalarResult);
-        f.lane(`${shape}.replace_lane`, lane);
+        f.lane("i32x4.replace_lane", lane);
       }
     },
   };

@@ -260,10 +260,9 @@ export const vectorOperators: Readonly<Record<PlainScalarOp, OperatorEmitter>> =
   }),
   div: (f, type, library) => {
     if (type === "f32") f.op("f32x4.div");
-    else f.call(library.get(lanewise(type, scalarDivision("div", type))));
+    else f.call(library.get(lanewise(scalarDivision("div", type))));
   },
-  rem: (f, type, library) =>
-    f.call(library.get(lanewise(type, scalarDivision("rem", type)))),
+  rem: (f, type, library) => f.call(library.get(lanewise(scalarDivision("rem", type)))),
   min: instructions("min", {
     f32: "f32x4.min", i32: "i32x4.min_s", u32: "i32x4.min_u", bool: "v128.and",
   }),
@@ -314,4 +313,4 @@ export const vectorOperators: Readonly<Record<PlainScalarOp, OperatorEmitter>> =
 export const varyingShift =
   (op: "shl" | "shr"): OperatorEmitter =>
   (f, type, library) =>
-    f.call(library.get(lanewise(type, scalarShift(op, type))));
+    f.call(library.get(lanewise(scalarShift(op, type))));
