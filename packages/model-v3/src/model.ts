@@ -25,6 +25,8 @@ import { parameterTable } from "./parameters.ts";
 export interface ModelOptions {
   /** Which product the projections use, by default `f32`. */
   readonly precision?: Precision;
+  /** With `fp8`: power-of-two scales where training wants them (the default), or nowhere, as inference does. */
+  readonly powerOfTwoScales?: boolean;
   /** Which form of MLA, by default `naive`; the two are equal. */
   readonly attention?: AttentionForm;
   /** Sees every named intermediate value: `hidden.layers.0`, `router.layers.1.scores`, … */
@@ -68,9 +70,15 @@ export function createModel(
   config: ModelConfig,
   options: ModelOptions = {},
 ): Model {
-  const { precision = "f32", attention: form = "naive", tap = () => {} } = options;
+  const {
+    precision = "f32",
+    powerOfTwoScales,
+    attention: form = "naive",
+    tap = () => {},
+  } = options;
   const parameter = parameterDeclarer(b, config);
-  const root = rootScope({ builder: b, config, products: productsFor(precision), parameter, tap });
+  const products = productsFor(precision, powerOfTwoScales);
+  const root = rootScope({ builder: b, config, products, parameter, tap });
   return {
     config,
     parameter,

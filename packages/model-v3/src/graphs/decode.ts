@@ -50,7 +50,7 @@ function declareCached(
     const tap = (tapName: string, value: Tensor): void => {
       if (taps(tapName)) outputs[tapName] = value;
     };
-    const model = createModel(b, config, { precision, attention, tap });
+    const model = createModel(b, config, { precision, powerOfTwoScales: false, attention, tap });
     const result = model.forward(ids, { start, cache: { maxLength, length } }); // hidden [N, D]
     const logits = model.head(result.hidden); // [N, V]
     return {

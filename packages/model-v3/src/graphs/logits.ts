@@ -32,7 +32,7 @@ export function declareLogits(config: ModelConfig, options: LogitsOptions): Grap
     const tap = (name: string, value: Tensor): void => {
       if (taps(name)) outputs[name] = value;
     };
-    const model = createModel(b, config, { precision, attention, tap });
+    const model = createModel(b, config, { precision, powerOfTwoScales: false, attention, tap });
     const result = model.forward(ids); // hidden [N, D]
     const logits = reshape(model.head(result.hidden), [batch, tokens, config.vocabSize]); // [B, T, V]
     return { logits, ...mtpLogits(model, ids, result), ...outputs };

@@ -38,8 +38,15 @@ const productsOf: Readonly<Record<Precision, Products>> = {
   fp8: { linear: fp8Linear, ragged: fp8RaggedDot },
 };
 
-export function productsFor(precision: Precision): Products {
-  return productsOf[precision];
+/**
+ * The products of a precision. Layers ask for power-of-two scales in the three places where FP8 training wants them; without
+ * `powerOfTwoScales` they get ordinary ones there too, as in DeepSeek's inference code.
+ */
+export function productsFor(precision: Precision, powerOfTwoScales = true): Products {
+  const { linear: product, ragged } = productsOf[precision];
+  return powerOfTwoScales
+    ? { linear: product, ragged }
+    : { linear: (x, w) => product(x, w), ragged: (x, w, offsets) => ragged(x, w, offsets) };
 }
 
 /** x [N, K] times the scope's `weight` [M, K]. */
