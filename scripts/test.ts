@@ -50,6 +50,7 @@ add(
 add(none, succeeds("types of the scripts", "tsc", ["-p", "scripts"]));
 add(none, succeeds("boundaries", "node", ["scripts/check-boundaries.ts"]));
 add(none, succeeds("examples in documents", "node", ["scripts/check-docs.ts"]));
+add(none, succeeds("tables in documents", "node", ["scripts/generate-tables.ts"]));
 
 const packagesPass = succeeds("package tests", "nx", [
   "run-many",
