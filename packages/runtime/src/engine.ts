@@ -115,10 +115,7 @@ class ModelEngine implements Engine {
     this.#tokenizer = tokenizer;
   }
 
-  async generate(
-    prompt: readonly number[],
-    options?: GenerateOptions,
-  ): Promise<GenerationResult> {
+  async generate(prompt: readonly number[], options?: GenerateOptions): Promise<GenerationResult> {
     const chunks = this.stream(prompt, options);
     for (;;) {
       const next = await chunks.next();
@@ -208,9 +205,7 @@ function checkPrompt(prompt: readonly number[], config: ModelConfig, maxLength: 
           ? `Shorten the prompt, or create the engine with a maxLength of up to ${config.maxPositionEmbeddings}.`
           : "Shorten the prompt.",
     });
-  const bad = prompt.findIndex(
-    (id) => !Number.isInteger(id) || id < 0 || id >= config.vocabSize,
-  );
+  const bad = prompt.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabSize);
   if (bad >= 0)
     throw new InputError({
       what: `token id ${prompt[bad]} at position ${bad} of the prompt is outside the vocabulary of ${config.vocabSize}`,

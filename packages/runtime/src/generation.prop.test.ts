@@ -200,7 +200,12 @@ describe("sampled generation", () => {
     const runs = 6000;
     const counts = new Map<string, number>();
     for (let seed = 0; seed < runs; seed++) {
-      const { tokens } = await run([0], { sampling: { temperature: 1 }, drafts, seed, maxTokens: 3 });
+      const { tokens } = await run([0], {
+        sampling: { temperature: 1 },
+        drafts,
+        seed,
+        maxTokens: 3,
+      });
       counts.set(tokens.join(), (counts.get(tokens.join()) ?? 0) + 1);
     }
     const softmax = (logits: readonly number[]): number[] => {

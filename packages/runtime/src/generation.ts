@@ -71,8 +71,7 @@ export async function* generateTokens(
 
     // A pass gives one token more than it accepts; drafts past the wanted ones or past the cache would be in vain.
     const count = Math.min(settings.drafts, wanted - 1, maxLength - 1 - position);
-    const drafts =
-      count > 0 ? await proposeDrafts(runner, news, count, sampling, uniform) : [];
+    const drafts = count > 0 ? await proposeDrafts(runner, news, count, sampling, uniform) : [];
     signal?.throwIfAborted();
     const draftIds = drafts.map((draft) => draft.token);
     start = position;

@@ -81,7 +81,9 @@ export async function createModelRunner(options: ModelRunnerOptions): Promise<Mo
     const decode = await load(declareDecode(config, { ...cache, maxTokens: maxDrafts + 1 }));
     const mtpTokens = Math.max(prefillChunk, maxDrafts + 1);
     const mtp =
-      maxDrafts > 0 ? await load(declareMtp(config, { ...cache, maxTokens: mtpTokens })) : undefined;
+      maxDrafts > 0
+        ? await load(declareMtp(config, { ...cache, maxTokens: mtpTokens }))
+        : undefined;
     const run = async (
       program: CompiledProgram,
       ids: readonly number[],

@@ -22,6 +22,8 @@ export interface GenerateOptions extends DeviceOptions {
   readonly maxTokens: number;
   readonly temperature: number;
   readonly topP: number;
+  readonly topK?: number;
+  readonly minP?: number;
   readonly seed: number;
   readonly speculative: number | "off";
   readonly json?: boolean;
@@ -51,6 +53,12 @@ export function addGenerate(program: Command, context: CliContext): void {
         "sample from the likeliest tokens that hold this share",
         numberIn("a number above 0 and at most 1", (value) => value > 0 && value <= 1),
         1,
+      )
+      .option("--top-k <k>", "sample from the k likeliest tokens", wholeNumber(1))
+      .option(
+        "--min-p <p>",
+        "sample from tokens at least this fraction as likely as the likeliest",
+        numberIn("a number from 0 to 1", (value) => value >= 0 && value <= 1),
       )
       .option("--seed <s>", "of the sampling", wholeNumber(0), 0)
       .option(

@@ -23,7 +23,9 @@ describe("one draft", () => {
   test("accepted or replaced has the model's distribution, computed exactly", () => {
     fc.assert(
       fc.property(pairs, ([p, q]) => {
-        const kept = q.map((weight, x) => (weight > 0 ? weight * acceptanceProbability(p, q, x) : 0));
+        const kept = q.map((weight, x) =>
+          weight > 0 ? weight * acceptanceProbability(p, q, x) : 0,
+        );
         const rejected = 1 - kept.reduce((sum, weight) => sum + weight, 0);
         const rest = residual(p, q);
         p.forEach((expected, x) => {
