@@ -287,7 +287,7 @@ export { type Group, type GroupedGraph } from "./fuse/group.ts";
 export { printGroups } from "./fuse/print-groups.ts";
 export { rewrite, type Rule } from "./fuse/rewrite.ts";
 export { lower, type LoweredGraph } from "./lower/lower.ts";
-export { plan } from "./plan/plan.ts";
+export { maxBytes, plan } from "./plan/plan.ts";
 
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";

@@ -5,14 +5,14 @@
 import { type Command, Option } from "commander";
 
 import type { CliContext } from "../context.ts";
+import { type GraphName, graphNames } from "../graph-names.ts";
 import { badUsage, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
 
-export const compiledGraphs = ["train", "prefill", "decode"] as const;
 export const printedForms = ["graph", "fused", "kernels", "program", "emitted"] as const;
 
 export interface CompileOptions extends DeviceOptions {
   readonly preset?: string;
-  readonly graph: (typeof compiledGraphs)[number];
+  readonly graph: GraphName;
   readonly print: (typeof printedForms)[number];
 }
 
@@ -25,7 +25,7 @@ export function addCompile(program: Command, context: CliContext): void {
       .option("--preset <name>", "a model that comes with the program, in place of the directory")
       .addOption(
         new Option("--graph <name>", "which of the model's graphs")
-          .choices(compiledGraphs)
+          .choices(graphNames)
           .makeOptionMandatory(),
       )
       .addOption(

@@ -6,7 +6,9 @@ import type { ModelCosts } from "@millrace/model-v3";
 import type { Command } from "commander";
 
 import type { CliContext } from "../context.ts";
+import { type GraphName, graphNames } from "../graph-names.ts";
 import { type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import type { PlanMemory } from "../plan-memory.ts";
 
 interface InspectOptions extends DeviceOptions {
   readonly json?: boolean;
@@ -24,13 +26,20 @@ export function addInspect(program: Command, context: CliContext): void {
   ).action(async (path: string, options: InspectOptions) => {
     const { inspectConfig } = await import("@millrace/model-v3");
     const { readConfig } = await import("@millrace/model-v3/node");
-    const costs = inspectConfig(await readConfig(path));
+    const { planMemory } = await import("../plan-memory.ts");
+    const config = await readConfig(path);
+    const costs: InspectedCosts = { ...inspectConfig(config), planMemory: planMemory(config) };
     context.stdout.write(options.json ? `${JSON.stringify(costs, null, 2)}\n` : formatCosts(costs));
   });
 }
 
+/** What `--json` prints. */
+interface InspectedCosts extends ModelCosts {
+  readonly planMemory: Readonly<Record<GraphName, PlanMemory>>;
+}
+
 /** The table for people: exact numbers, and rounded ones where they are long. */
-export function formatCosts(costs: ModelCosts): string {
+export function formatCosts(costs: InspectedCosts): string {
   const { parameters, cacheBytesPerToken: cache } = costs;
   const sections: [title: string, rows: [name: string, value: number, unit: string][]][] = [
     [
@@ -55,6 +64,16 @@ export function formatCosts(costs: ModelCosts): string {
       "work per token",
       [["forward, without attention to earlier tokens", costs.flopsPerToken, "FLOPs"]],
     ],
+    ...graphNames.map((name): [string, [string, number, string][]] => {
+      const { arenaBytes, stateBytes, sizes } = costs.planMemory[name];
+      return [
+        `memory of ${name}: ${sizes}`,
+        [
+          ["state in f32", stateBytes, "bytes"],
+          ["inputs, outputs and temporaries", arenaBytes, "bytes"],
+        ],
+      ];
+    }),
   ];
   const rows = sections.flatMap(([, inner]) => inner);
   const nameWidth = Math.max(...rows.map(([name]) => name.length));

@@ -1,0 +1,31 @@
+/**
+ * What a model's programs take. In: a configuration. Out: for each graph the bytes of its arena and of its state, from the plan
+ * itself: the numbers a backend then allocates. Nothing is allocated here.
+ */
+import { buildProgram, dtypes, maxBytes } from "@millrace/graph";
+import type { ModelConfig } from "@millrace/model-v3";
+
+import { type GraphName, graphNames } from "./graph-names.ts";
+import { declareModelGraph } from "./model-graphs.ts";
+
+export interface PlanMemory {
+  /** Inputs, outputs and temporaries of one run. */
+  readonly arenaBytes: number;
+  /** Parameters, and caches or moments, in f32. */
+  readonly stateBytes: number;
+  /** What the plan was made for, in words. */
+  readonly sizes: string;
+}
+
+/** Larger than any device, so that a plan is made for every model. */
+const unlimited = { dtypes, alignment: 64, maxBytes: Infinity, maxBuffersPerKernel: 64 };
+
+export function planMemory(config: ModelConfig): Record<GraphName, PlanMemory> {
+  const entries = graphNames.map((name) => {
+    const { graph, sizes } = declareModelGraph(config, name);
+    const { program } = buildProgram(graph, unlimited);
+    const stateBytes = program.states.reduce((sum, { type }) => sum + maxBytes(type), 0);
+    return [name, { arenaBytes: program.arenaBytes, stateBytes, sizes }] as const;
+  });
+  return Object.fromEntries(entries) as Record<GraphName, PlanMemory>;
+}
