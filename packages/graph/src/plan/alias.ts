@@ -51,6 +51,8 @@ class Assigner {
   readonly #storages = new Map<string, Storage>();
   /** Index of the last call that reads a value. */
   readonly #lastRead = new Map<string, number>();
+  /** Index of the call that computes a value. */
+  readonly #writtenAt = new Map<string, number>();
 
   constructor(graph: Graph, calls: readonly Call[]) {
     this.#graph = graph;
@@ -63,6 +65,9 @@ class Assigner {
       const read = call.values.filter((_, i) => call.kernel.buffers[i]!.access === "read");
       for (const ref of call.initial ? [...read, call.initial] : read)
         this.#lastRead.set(keyOf(origin(ref)), at);
+      call.values.forEach((ref, i) => {
+        if (call.kernel.buffers[i]!.access !== "read") this.#writtenAt.set(keyOf(ref), at);
+      });
     });
     const outputs = graph.outputs.map(({ value }) => origin(value));
     const updates = graph.updates.map(({ name, value }) => ({ name, value: origin(value) }));
@@ -134,11 +139,7 @@ class Assigner {
   ): boolean {
     const old = `${state.leaf!.id}.0`;
     if (this.#storages.has(keyOf(value)) || visible.has(old)) return false;
-    const at = this.#calls.findIndex((call) =>
-      call.values.some(
-        (ref, i) => keyOf(ref) === keyOf(value) && call.kernel.buffers[i]!.access !== "read",
-      ),
-    );
+    const at = this.#writtenAt.get(keyOf(value)) ?? -1;
     const call = this.#calls[at];
     if (!call || (this.#lastRead.get(old) ?? -1) > at) return false;
     if (call.initial) {
