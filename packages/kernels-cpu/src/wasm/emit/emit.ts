@@ -58,7 +58,10 @@ function defineKernel(
   });
 }
 
-/** The module of a program; its export `run` takes the program's sizes in order. */
+/**
+ * The module of a program. Its export `run` takes the program's sizes in order; `kernel.0`, `kernel.1`, … take the addresses
+ * of a kernel's buffers and then the sizes, for measuring one at a time.
+ */
 export function emitProgram(
   program: Program,
   configurations: readonly Configuration[],
@@ -71,6 +74,7 @@ export function emitProgram(
   const kernels = program.kernels.map((kernel, i) =>
     defineKernel(module, library, kernel, configurations[i]!, sizes, options),
   );
+  kernels.forEach((kernel, i) => module.export(`kernel.${i}`, kernel));
   const run = module.define({ params: sizes.map(() => "i32" as const), results: [] }, (f) => {
     for (const { kernel, buffers } of program.steps) {
       for (const buffer of buffers) f.i32(options.addresses[buffer]!);
