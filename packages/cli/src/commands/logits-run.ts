@@ -4,9 +4,8 @@
  */
 import { basename, dirname } from "node:path";
 
-import { compile, type HostTensor, InputError } from "@millrace/graph";
+import { compile, type HostTensor } from "@millrace/graph";
 import {
-  checkedTokenIds,
   declareLogits,
   loadIntoStore,
   type ModelConfig,
@@ -16,6 +15,7 @@ import { nodeDirectory, openCheckpoint, openSafetensorsFile } from "@millrace/mo
 
 import type { CliContext } from "../context.ts";
 import { pickBackend } from "../pick-backend.ts";
+import { tokenIdsOf } from "../token-ids-of.ts";
 import type { LogitsOptions } from "./logits.ts";
 
 export async function runLogits(
@@ -42,26 +42,10 @@ export async function runLogits(
   }
 }
 
-/** `input_ids` [B, T] of a file, checked against vocabulary and context. */
 async function readIds(path: string, config: ModelConfig): Promise<HostTensor> {
   const file = await openSafetensorsFile(path);
   try {
-    const where = `${path}, tensor input_ids`;
-    const ids = checkedTokenIds(await file.read("input_ids"), config.vocabSize, where);
-    const [batch = 0, tokens = 0] = ids.shape;
-    if (ids.shape.length !== 2 || batch < 1 || tokens < 1)
-      throw new InputError({
-        what: `input_ids have shape [${ids.shape.join(", ")}]`,
-        where,
-        hint: "Give at least one sequence of one token, [B, T].",
-      });
-    if (tokens > config.maxPositionEmbeddings)
-      throw new InputError({
-        what: `the sequences have ${tokens} tokens, the model's context ${config.maxPositionEmbeddings}`,
-        where,
-        hint: "Give shorter sequences.",
-      });
-    return ids;
+    return await tokenIdsOf(file, config);
   } finally {
     await file.close();
   }

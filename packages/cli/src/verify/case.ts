@@ -12,12 +12,10 @@ import {
   type CompiledProgram,
   type Graph,
   type HostTensor,
-  InputError,
   type Store,
   toNumbers,
 } from "@millrace/graph";
 import {
-  checkedTokenIds,
   loadIntoStore,
   type ModelConfig,
   type SafetensorsFile,
@@ -25,6 +23,7 @@ import {
 } from "@millrace/model-v3";
 import { openCheckpoint, openSafetensorsFile } from "@millrace/model-v3/node";
 
+import { tokenIdsOf } from "../token-ids-of.ts";
 import type { Numbers } from "./compare.ts";
 
 /** The model of a case: configuration and weights. */
@@ -107,19 +106,9 @@ export async function runOnce(
   return withProgram(from, graph, store, (program) => program.run(inputs));
 }
 
-/** The expected `input_ids` [B, T] as i32, checked against the vocabulary and the context. */
-export async function readTokens(from: Case): Promise<HostTensor> {
-  const { config } = modelOf(from);
-  const where = `${from.expected.name}, tensor input_ids`;
-  const ids = checkedTokenIds(await from.expected.read("input_ids"), config.vocabSize, where);
-  const [batch = 0, tokens = 0] = ids.shape;
-  if (ids.shape.length !== 2 || batch < 1 || tokens < 1)
-    throw new InputError({
-      what: `input_ids have shape [${ids.shape.join(", ")}]`,
-      where,
-      hint: "Give at least one sequence of one token, [B, T].",
-    });
-  return ids;
+/** The case's tokens, i32 [B, T]. */
+export function readTokens(from: Case): Promise<HostTensor> {
+  return tokenIdsOf(from.expected, modelOf(from).config);
 }
 
 /** Columns `start` to `end` of ids [B, T]. */
