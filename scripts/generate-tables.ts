@@ -16,8 +16,9 @@ const names = globSync("packages/*/package.json", { cwd: root })
   .toSorted((a, b) => layers.indexOf(a) - layers.indexOf(b));
 const packages = names.map((name) => {
   const folder = `packages/${name}`;
-  const manifest = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
-  return { ...(manifest as PackageManifest), folder };
+  const manifest = readFileSync(join(root, folder, "package.json"), "utf8");
+  const { name: published, description } = JSON.parse(manifest) as PackageManifest;
+  return { name: published, description, folder };
 });
 
 const problems = packages
