@@ -127,7 +127,10 @@ export function emitContract(k: KernelEmitter, statement: Contract, choice: Cont
   clearSums(k, product);
   const few = choice.packRhs === "none" ? 0 : choice.fewRows;
   const known = length.kind === "constant" ? length.value : undefined;
-  if (known !== undefined ? known > few : few === 0) emitBlocked(k, product);
+  // Unless the data says how many rows there are, the program's largest sizes decide: the two paths add in different
+  // orders, and a program called with fewer tokens, as when drafts are verified, must not give a token other bits.
+  const isCounted = statement.rows.start !== undefined || statement.rows.end !== undefined;
+  if (few === 0 || (known ?? (isCounted ? 0 : choice.maxRows)) > few) emitBlocked(k, product);
   else if (known !== undefined || choice.maxRows <= few) emitFewRows(k, product);
   else {
     e.emit(length);
