@@ -61,8 +61,8 @@ test("malformed program", () => {
 test("operators group as they are printed", () => {
   const value = (text: string): unknown => {
     const [loop] = parseKernel(kernel(`store y[i] = ${text}`)).body;
-    const [store] = loop!.kind === "loop" ? loop.body : [];
-    return store!.kind === "store" ? store.value : undefined;
+    const [store] = loop?.kind === "loop" ? loop.body : [];
+    return store?.kind === "store" ? store.value : undefined;
   };
   expect(value("x[i] - 1.0 - x[i] * 2.0")).toEqual(value("((x[i] - 1.0) - (x[i] * 2.0))"));
   expect(value("x[i] - (1.0 - x[i])")).not.toEqual(value("x[i] - 1.0 - x[i]"));
