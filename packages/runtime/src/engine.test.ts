@@ -1,13 +1,13 @@
 import { compile } from "@millrace/graph";
 import type { Backend, Store } from "@millrace/graph";
-import { createInterpreterBackend } from "@millrace/kernels-cpu";
+import { createInterpreterBackend, createWasmBackend } from "@millrace/kernels-cpu";
 import { byteTokenizer, declareInit, declareLogits, preset } from "@millrace/model-v3";
 import type { ModelConfig } from "@millrace/model-v3";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createEngine } from "./engine.ts";
 import type { Engine, EngineOptions, GenerateOptions } from "./engine.ts";
-import { rowOf } from "./model-runner.ts";
+import { createModelRunner, rowOf } from "./model-runner.ts";
 import { likeliest } from "./sampling/logits-processors.ts";
 
 /** Every part of the architecture, as small as it goes; few tokens, so that random drafts are right now and then. */
@@ -41,8 +41,11 @@ interface Model {
 }
 
 /** A model with random weights. */
-async function randomModel(seed: number, changes: Partial<ModelConfig> = {}): Promise<Model> {
-  const backend = createInterpreterBackend();
+async function randomModel(
+  seed: number,
+  changes: Partial<ModelConfig> = {},
+  backend: Backend = createWasmBackend(),
+): Promise<Model> {
   const store = backend.createStore();
   const changed = { ...config, ...changes };
   await (await compile(declareInit(changed, seed), backend, { store })).run({});
@@ -76,11 +79,12 @@ async function uncached(model: Model, ids: readonly number[]): Promise<number[]>
 const prompts = fc.array(fc.nat(config.vocabSize - 1), { minLength: 1, maxLength: 14 });
 
 describe.each([
-  ["mla", { attention: "mla" }],
-  ["gqa", { attention: "gqa", numAttentionHeads: 4, numKeyValueHeads: 2 }],
-  ["mla over residual streams", { mtpInput: "residual", qLoraRank: null }],
-] as const)("random models with %s", (_, changes) => {
-  test("give the greedy tokens of uncached logits, with 0 to 4 drafts and in any chunks", async () => {
+  ["mla", 8, createWasmBackend, { attention: "mla" }],
+  ["gqa", 8, createWasmBackend, { attention: "gqa", numAttentionHeads: 4, numKeyValueHeads: 2 }],
+  ["residual streams", 8, createWasmBackend, { mtpInput: "residual", qLoraRank: null }],
+  ["the interpreter", 3, createInterpreterBackend, {}],
+] as const)("random models with %s", (_, numRuns, createBackend, changes) => {
+  test("give the greedy tokens of uncached logits, with 0 to 5 drafts and in any chunks", async () => {
     let [drafted, accepted, distinct] = [0, 0, new Set<number>()];
     await fc.assert(
       fc.asyncProperty(
@@ -88,14 +92,14 @@ describe.each([
         prompts,
         fc.integer({ min: 1, max: 9 }),
         async (seed, prompt, prefillChunk) => {
-          const model = await randomModel(seed, changes);
-          const options = { ...model, maxLength: 40, prefillChunk, speculative: 4 };
+          const model = await randomModel(seed, changes, createBackend());
+          const options = { ...model, maxLength: 40, prefillChunk, speculative: 5 };
           await withEngine(options, async (engine) => {
             const plain = await engine.generate(prompt, { maxTokens: 20, speculative: 0 });
             const all = [...prompt, ...plain.tokens];
             expect((await uncached(model, all)).slice(prompt.length - 1, -1)).toEqual(plain.tokens);
             expect(plain.drafted).toBe(0);
-            for (const speculative of [1, 2, 3, 4]) {
+            for (const speculative of [1, 2, 3, 4, 5]) {
               const got = await engine.generate(prompt, { maxTokens: 20, speculative });
               expect(got.tokens).toEqual(plain.tokens);
               drafted += got.drafted;
@@ -105,13 +109,31 @@ describe.each([
           });
         },
       ),
-      { numRuns: 4, seed: 1 },
+      { numRuns, seed: 1 },
     );
     // Both ways out of a verification were taken, by models that say different things.
     expect(accepted).toBeGreaterThan(20);
     expect(accepted).toBeLessThan(drafted);
     expect(distinct.size).toBeGreaterThan(3);
   });
+});
+
+test("a token's logits have the same bits whichever tokens are decoded with it", async () => {
+  const ids = Array.from({ length: 40 }, (_, i) => (i * i + 3 * i + 1) % config.vocabSize);
+  for (const attention of ["mla", "mha"] as const) {
+    const { backend, store, ...model } = await randomModel(1, { attention });
+    const options = { ...model, backend, store, maxLength: 40, prefillChunk: 8, maxDrafts: 1 };
+    const runner = await createModelRunner(options);
+    const logits = async (rows: number): Promise<number[]> => {
+      const out: number[] = [];
+      for (let start = 0; start < ids.length; start += rows)
+        out.push(...(await runner.decode(ids.slice(start, start + rows), start)).logits);
+      return out;
+    };
+    const one = await logits(1);
+    for (let rows = 2; rows <= runner.decodeRows; rows++) expect(await logits(rows)).toEqual(one);
+    runner.dispose();
+  }
 });
 
 describe("sampling", () => {

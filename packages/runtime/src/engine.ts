@@ -23,7 +23,7 @@ export interface EngineOptions {
   readonly store: Store;
   /** Most tokens of prompt and answer that the cache holds; by default the configuration's `maxPositionEmbeddings`. */
   readonly maxLength?: number | undefined;
-  /** Tokens that the MTP module drafts per pass; 0 (the default) leaves the module out. */
+  /** Tokens that the MTP module drafts per round; 0 (the default) leaves the module out. */
   readonly speculative?: number | undefined;
   /** Most tokens of the prompt in one pass, 64 by default. It changes speed and memory only. */
   readonly prefillChunk?: number | undefined;
@@ -36,7 +36,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly maxTokens?: number | undefined;
   /** Fixes all draws, 0 by default. */
   readonly seed?: number | undefined;
-  /** Drafts per pass in this generation, at most the engine's (the default). */
+  /** Drafts per round in this generation, at most the engine's (the default). */
   readonly speculative?: number | undefined;
   /** Tokens that end the sequence; by default the configuration's end token. They are part of the result. */
   readonly stopIds?: readonly number[] | undefined;
@@ -44,7 +44,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What one pass added. The last chunk may have text only: characters that were never finished. */
+/** What one round added. The last chunk may have text only: characters that were never finished. */
 export interface GenerationChunk {
   readonly tokens: readonly number[];
   /** With a tokenizer: text that these tokens complete. */
@@ -62,7 +62,7 @@ export interface Engine {
   readonly maxLength: number;
   /** Continues a prompt of token ids. */
   generate(prompt: readonly number[], options?: GenerateOptions): Promise<GenerationResult>;
-  /** The same, pass by pass; the generator returns what `generate` gives. */
+  /** The same, round by round; the generator returns what `generate` gives. */
   stream(
     prompt: readonly number[],
     options?: GenerateOptions,

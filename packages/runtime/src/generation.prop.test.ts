@@ -24,7 +24,7 @@ const moduleLogits = (token: number, next: number): number[] =>
  * A model of which everything is known: the next token depends on the last two, the hidden state of a position is
  * [position, token, 1], the module's own [position, token, 0]. It checks what a cache demands of its callers.
  */
-function scriptedRunner(prefillChunk: number, maxDrafts: number): ModelRunner {
+function scriptedRunner(prefillChunk: number, maxDrafts: number, decodeRows = 3): ModelRunner {
   const cache: number[] = [];
   /** Of each position the module has seen: whether its hidden state was the main model's. */
   const drafted: boolean[] = [];
@@ -47,6 +47,7 @@ function scriptedRunner(prefillChunk: number, maxDrafts: number): ModelRunner {
     vocabSize,
     hiddenSize: 3,
     prefillChunk,
+    decodeRows,
     maxDrafts,
     bytes: 0,
     dispose: () => undefined,
@@ -56,7 +57,7 @@ function scriptedRunner(prefillChunk: number, maxDrafts: number): ModelRunner {
       return main(ids, start);
     },
     async decode(ids, start) {
-      expect(ids.length).toBeLessThanOrEqual(maxDrafts + 1);
+      expect(ids.length).toBeLessThanOrEqual(decodeRows);
       return main(ids, start);
     },
     async draft(hidden, nextIds, start) {
@@ -132,10 +133,10 @@ describe("greedy generation", () => {
           const got = await run(prompt, { drafts, chunk, maxTokens });
           expect(got.tokens).toEqual(greedy(prompt, maxTokens));
           expect(got.finishReason).toBe("length");
-          // The first token comes from prefill; each pass gives one more than it accepts.
-          expect(got.accepted + got.decodePasses + 1).toBe(maxTokens);
+          // The first token comes from prefill; each round gives one more than it accepts.
+          expect(got.accepted + got.rounds + 1).toBe(maxTokens);
           expect(got.accepted).toBeLessThanOrEqual(got.drafted);
-          expect(got.drafted).toBeLessThanOrEqual(drafts * got.decodePasses);
+          expect(got.drafted).toBeLessThanOrEqual(drafts * got.rounds);
         },
       ),
       { numRuns: 300 },

@@ -1,6 +1,6 @@
 /**
- * One sequence from prompt to last token. In: a model runner, a checked prompt and options. Out: the tokens of each pass,
- * as they come. Without drafts a pass decodes one token; with drafts it verifies them all and adds one: the same loop.
+ * One sequence from prompt to last token. In: a model runner, a checked prompt and options. Out: the tokens of each round,
+ * as they come. Without drafts a round decodes one token; with drafts it verifies them all and adds one: the same loop.
  * Knows token ids, not text.
  */
 import { MetricsRecorder } from "./metrics.ts";
@@ -25,7 +25,7 @@ export interface GenerationSettings {
   readonly maxLength: number;
   /** Tokens that end the sequence; they are part of it. */
   readonly stopIds: ReadonlySet<number>;
-  /** Drafts per pass; 0 decodes plainly. */
+  /** Drafts per round; 0 decodes plainly. */
   readonly drafts: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -34,7 +34,7 @@ export interface GenerationEnd extends GenerationMetrics {
   readonly finishReason: FinishReason;
 }
 
-/** Generates; yields the new tokens of each pass, at least one. */
+/** Generates; yields the new tokens of each round, at least one. */
 export async function* generateTokens(
   runner: ModelRunner,
   prompt: readonly number[],
@@ -47,7 +47,7 @@ export async function* generateTokens(
   const targetAt = (pass: Pass, row: number): Float64Array =>
     distribution(rowOf(pass.logits, row, runner.vocabSize), sampling);
 
-  let { pass, start } = await prefill(runner, prompt, isDrafting, signal);
+  const { pass, start } = await prefill(runner, prompt, isDrafting, signal);
   /** Where the newest token stands; the model has not seen it yet. */
   let position = prompt.length;
   let token = drawToken(targetAt(pass, pass.count - 1), uniform(position, "token"));
@@ -67,20 +67,19 @@ export async function* generateTokens(
     if (wanted <= 0) return end("length");
     if (position >= maxLength) return end("context");
     signal?.throwIfAborted();
-    recorder.passStarts();
+    recorder.roundStarts();
 
-    // A pass gives one token more than it accepts; drafts past the wanted ones or past the cache would be in vain.
+    // A round gives one token more than it accepts; drafts past the wanted ones or past the cache would be in vain.
     const count = Math.min(settings.drafts, wanted - 1, maxLength - 1 - position);
     const drafts = count > 0 ? await proposeDrafts(runner, news, count, sampling, uniform) : [];
     signal?.throwIfAborted();
     const draftIds = drafts.map((draft) => draft.token);
-    start = position;
-    pass = await runner.decode([token, ...draftIds], start);
-    const targets = Array.from({ length: pass.count }, (_, row) => targetAt(pass, row));
-    const verdict = verifyDrafts(drafts, targets, position + 1, uniform);
+    const passes = decodeAsNeeded(runner, [token, ...draftIds], position);
+    const target = async (row: number): Promise<Float64Array> =>
+      targetAt(...(await passes.upTo(row)));
+    const verdict = await verifyDrafts(drafts, target, position + 1, uniform);
     const next = [...draftIds.slice(0, verdict.accepted), verdict.token];
-    const hidden = pass.hidden.subarray(0, next.length * runner.hiddenSize);
-    news = { start, hidden, nextIds: next };
+    news = { start: position, hidden: passes.hidden(next.length), nextIds: next };
     position += next.length;
     token = verdict.token;
 
@@ -88,6 +87,34 @@ export async function* generateTokens(
     fresh = stop < 0 ? next : next.slice(0, stop + 1);
     recorder.decoded(fresh.length, drafts.length, Math.min(verdict.accepted, fresh.length));
   }
+}
+
+interface Decoding {
+  /** The pass that holds a row, and the row's place in it. */
+  upTo(row: number): Promise<[pass: Pass, row: number]>;
+  /** Hidden states of the first rows, all of them run. */
+  hidden(rows: number): Float32Array;
+}
+
+/** Decodes tokens, as many at once as the runner takes and no more of them than are asked for. */
+function decodeAsNeeded(runner: ModelRunner, ids: readonly number[], start: number): Decoding {
+  const { decodeRows, hiddenSize } = runner;
+  const passes: Pass[] = [];
+  return {
+    async upTo(row) {
+      const index = Math.floor(row / decodeRows);
+      while (passes.length <= index) {
+        const from = passes.length * decodeRows;
+        passes.push(await runner.decode(ids.slice(from, from + decodeRows), start + from));
+      }
+      return [passes[index]!, row % decodeRows];
+    },
+    hidden(rows) {
+      if (passes.length === 1) return passes[0]!.hidden.subarray(0, rows * hiddenSize);
+      const all = passes.flatMap((pass) => [...pass.hidden]);
+      return Float32Array.from(all.slice(0, rows * hiddenSize));
+    },
+  };
 }
 
 /** Runs the prompt in chunks; the module follows a chunk behind, as the last chunk's next token is not drawn yet. */

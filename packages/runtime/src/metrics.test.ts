@@ -8,17 +8,17 @@ test("speeds leave out the reader's time and the first token", () => {
   time += 500;
   recorder.prefilled(100);
   time += 60_000;
-  recorder.passStarts();
+  recorder.roundStarts();
   time += 250;
   recorder.decoded(3, 2, 2);
   time += 60_000;
-  recorder.passStarts();
+  recorder.roundStarts();
   time += 250;
   recorder.decoded(1, 2, 0);
   expect(recorder.metrics).toEqual({
     drafted: 4,
     accepted: 2,
-    decodePasses: 2,
+    rounds: 2,
     prefillTokensPerSecond: 200,
     decodeTokensPerSecond: 8,
   });
@@ -27,7 +27,7 @@ test("speeds leave out the reader's time and the first token", () => {
 test("a coarse clock gives finite speeds", () => {
   const recorder = new MetricsRecorder(() => 5);
   recorder.prefilled(3);
-  recorder.passStarts();
+  recorder.roundStarts();
   recorder.decoded(1, 0, 0);
   expect(Number.isFinite(recorder.metrics.prefillTokensPerSecond)).toBe(true);
   expect(Number.isFinite(recorder.metrics.decodeTokensPerSecond)).toBe(true);

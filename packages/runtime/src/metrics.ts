@@ -1,6 +1,6 @@
 /**
  * What a generation counts. In: its events. Out: tokens per second and drafts, whole or as they stand. Prefill ends with
- * the first token; decoding is what the passes after it take, without the time that the reader of the tokens takes.
+ * the first token; decoding is what the rounds after it take, without the time that the reader of the tokens takes.
  */
 
 /** Counts and speeds of one generation. */
@@ -9,8 +9,8 @@ export interface GenerationMetrics {
   readonly drafted: number;
   /** Drafts among the generated tokens. */
   readonly accepted: number;
-  /** Passes of the main model after prefill. */
-  readonly decodePasses: number;
+  /** After prefill: each gives one token and the drafts it accepts. */
+  readonly rounds: number;
   readonly prefillTokensPerSecond: number;
   /** 0 when there was no token after the first. */
   readonly decodeTokensPerSecond: number;
@@ -19,35 +19,35 @@ export interface GenerationMetrics {
 /** Gathers the metrics of one generation; `now` gives milliseconds. */
 export class MetricsRecorder {
   readonly #now: () => number;
-  #passStarted: number;
+  #roundStarted: number;
   #prefillTime = 0;
   #decodeTime = 0;
   #promptTokens = 0;
   #decodedTokens = 0;
   #drafted = 0;
   #accepted = 0;
-  #decodePasses = 0;
+  #rounds = 0;
 
   constructor(now: () => number = () => performance.now()) {
     this.#now = now;
-    this.#passStarted = now();
+    this.#roundStarted = now();
   }
 
   /** The prompt is in the cache and the first token chosen. */
   prefilled(promptTokens: number): void {
     this.#promptTokens = promptTokens;
-    this.#prefillTime = this.#now() - this.#passStarted;
+    this.#prefillTime = this.#now() - this.#roundStarted;
   }
 
-  /** A pass begins, drafting included. */
-  passStarts(): void {
-    this.#passStarted = this.#now();
+  /** A round begins. */
+  roundStarts(): void {
+    this.#roundStarted = this.#now();
   }
 
-  /** The pass gave `tokens` tokens, `accepted` of them drafts. */
+  /** The round gave `tokens` tokens, `accepted` of them drafts. */
   decoded(tokens: number, drafted: number, accepted: number): void {
-    this.#decodeTime += this.#now() - this.#passStarted;
-    this.#decodePasses++;
+    this.#decodeTime += this.#now() - this.#roundStarted;
+    this.#rounds++;
     this.#decodedTokens += tokens;
     this.#drafted += drafted;
     this.#accepted += accepted;
@@ -57,7 +57,7 @@ export class MetricsRecorder {
     return {
       drafted: this.#drafted,
       accepted: this.#accepted,
-      decodePasses: this.#decodePasses,
+      rounds: this.#rounds,
       prefillTokensPerSecond: perSecond(this.#promptTokens, this.#prefillTime),
       decodeTokensPerSecond: perSecond(this.#decodedTokens, this.#decodeTime),
     };

@@ -29,7 +29,9 @@ export interface ModelRunner {
   readonly hiddenSize: number;
   /** Most tokens of one prefill. */
   readonly prefillChunk: number;
-  /** Most drafts of one decode; 0 without an MTP module. */
+  /** Most tokens of one decode. */
+  readonly decodeRows: number;
+  /** Most drafts of one round; 0 without an MTP module. */
   readonly maxDrafts: number;
   /** Tokens of a prompt, from position `start` on. */
   prefill(ids: readonly number[], start: number): Promise<Pass>;
@@ -52,6 +54,13 @@ export interface ModelRunnerOptions {
   readonly prefillChunk: number;
   readonly maxDrafts: number;
 }
+
+/**
+ * Tokens of one decode at most, whatever the number of drafts: backends choose how to compute a product by the largest number
+ * of rows, so all generations run the same program and a token's bits do not depend on the drafts beside it. Later drafts
+ * are verified in a pass of their own, if it comes to that.
+ */
+const decodeRows = 4;
 
 /**
  * Lengths are rounded up to this, with masked keys in the rest. A run of few tokens and one of many then sum over the same
@@ -78,7 +87,7 @@ export async function createModelRunner(options: ModelRunnerOptions): Promise<Mo
   };
   try {
     const prefill = await load(declarePrefill(config, { ...cache, maxTokens: prefillChunk }));
-    const decode = await load(declareDecode(config, { ...cache, maxTokens: maxDrafts + 1 }));
+    const decode = await load(declareDecode(config, { ...cache, maxTokens: decodeRows }));
     const mtpTokens = Math.max(prefillChunk, maxDrafts + 1);
     const mtp =
       maxDrafts > 0
@@ -104,6 +113,7 @@ export async function createModelRunner(options: ModelRunnerOptions): Promise<Mo
       vocabSize,
       hiddenSize,
       prefillChunk,
+      decodeRows,
       maxDrafts,
       prefill: (ids, start) => run(prefill, ids, start),
       decode: (ids, start) => run(decode, ids, start),

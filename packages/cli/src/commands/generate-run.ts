@@ -93,10 +93,10 @@ function jsonOf(result: GenerationResult): Record<string, unknown> {
 }
 
 function describe(result: GenerationResult): string {
-  const { tokens, drafted, accepted, decodePasses, finishReason } = result;
+  const { tokens, drafted, accepted, rounds, finishReason } = result;
   const { prefillTokensPerSecond: prefill, decodeTokensPerSecond: decode } = result;
   const speed = `${tokens.length} tokens (${finishReason}); tokens/s: prefill ${prefill.toFixed(1)}, decode ${decode.toFixed(1)}`;
   if (drafted === 0) return `${speed}\n`;
   const share = ((100 * accepted) / drafted).toFixed(0);
-  return `${speed}; ${accepted} of ${drafted} drafts accepted (${share} %) in ${decodePasses} passes\n`;
+  return `${speed}; ${accepted} of ${drafted} drafts accepted (${share} %) in ${rounds} rounds\n`;
 }

@@ -5,6 +5,11 @@ import { drawToken, seededUniform } from "../sampling/sampler.ts";
 import { acceptanceProbability, residual, verifyDrafts } from "./rejection-sampler.ts";
 import type { Draft } from "./rejection-sampler.ts";
 
+const listed =
+  (targets: readonly Float64Array[]) =>
+  async (index: number): Promise<Float64Array> =>
+    targets[index]!;
+
 /** Distributions over `size` tokens, with zeros and with all of it on one token among them. */
 const distributions = (size: number): fc.Arbitrary<Float64Array> =>
   fc
@@ -36,43 +41,43 @@ describe("one draft", () => {
     );
   });
 
-  test("is accepted exactly where the number lies below min(1, p/q)", () => {
+  test("is accepted exactly where the number lies below min(1, p/q)", async () => {
     const p = Float64Array.of(0.2, 0.8);
     const q = Float64Array.of(0.5, 0.5);
     const verdict = (token: number, accept: number) =>
-      verifyDrafts([{ token, probabilities: q }], [p, p], 4, (_, purpose) =>
+      verifyDrafts([{ token, probabilities: q }], listed([p, p]), 4, (_, purpose) =>
         purpose === "accept" ? accept : 0,
       );
-    expect(verdict(0, 0.399)).toEqual({ accepted: 1, token: 0 });
-    expect(verdict(0, 0.401)).toEqual({ accepted: 0, token: 1 });
-    expect(verdict(1, 0.999)).toEqual({ accepted: 1, token: 0 });
+    expect(await verdict(0, 0.399)).toEqual({ accepted: 1, token: 0 });
+    expect(await verdict(0, 0.401)).toEqual({ accepted: 0, token: 1 });
+    expect(await verdict(1, 0.999)).toEqual({ accepted: 1, token: 0 });
   });
 
-  test("of certain distributions is accepted when they agree and replaced when not", () => {
+  test("of certain distributions is accepted when they agree and replaced when not", async () => {
     const one = (token: number): Float64Array =>
       Float64Array.from({ length: 3 }, (_, i) => Number(i === token));
     const uniform = seededUniform(3);
     const drafts = [0, 2].map((token) => ({ token, probabilities: one(token) }));
-    expect(verifyDrafts(drafts, [one(0), one(2), one(1)], 0, uniform)).toEqual({
+    expect(await verifyDrafts(drafts, listed([one(0), one(2), one(1)]), 0, uniform)).toEqual({
       accepted: 2,
       token: 1,
     });
-    expect(verifyDrafts(drafts, [one(0), one(1), one(1)], 0, uniform)).toEqual({
+    expect(await verifyDrafts(drafts, listed([one(0), one(1), one(1)]), 0, uniform)).toEqual({
       accepted: 1,
       token: 1,
     });
-    expect(verifyDrafts(drafts, [one(1), one(2), one(1)], 0, uniform)).toEqual({
+    expect(await verifyDrafts(drafts, listed([one(1), one(2), one(1)]), 0, uniform)).toEqual({
       accepted: 0,
       token: 1,
     });
   });
 });
 
-test("no drafts: the token is drawn from the model's distribution by its own number", () => {
+test("no drafts: the token is drawn from the model's distribution by its own number", async () => {
   const p = Float64Array.of(0.1, 0.6, 0.3);
   const uniform = seededUniform(11);
   for (let position = 0; position < 50; position++)
-    expect(verifyDrafts([], [p], position, uniform)).toEqual({
+    expect(await verifyDrafts([], listed([p]), position, uniform)).toEqual({
       accepted: 0,
       token: drawToken(p, uniform(position, "token")),
     });
@@ -84,7 +89,7 @@ function chiSquareLimit(degrees: number): number {
   return degrees * (1 - a + 3.0902 * Math.sqrt(a)) ** 3;
 }
 
-test("two tokens in a row from two drafts have the model's joint distribution, by count", () => {
+test("two tokens in a row from two drafts have the model's joint distribution, by count", async () => {
   const size = 3;
   // The model's and the module's next-token distributions after each token; 0 stands before the first.
   const model = [
@@ -113,7 +118,12 @@ test("two tokens in a row from two drafts have the model's joint distribution, b
         drafts.push({ token: last, probabilities });
         targets.push(model[last]!);
       }
-      const { accepted, token } = verifyDrafts(drafts, targets, tokens.length, uniform);
+      const { accepted, token } = await verifyDrafts(
+        drafts,
+        listed(targets),
+        tokens.length,
+        uniform,
+      );
       tokens.push(...drafts.slice(0, accepted).map((draft) => draft.token), token);
     }
     counts[tokens[1]! * size + tokens[2]!]!++;

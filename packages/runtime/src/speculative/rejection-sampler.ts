@@ -38,25 +38,23 @@ export function residual(target: Float64Array, drafted: Float64Array): Float64Ar
 }
 
 /**
- * Goes through the drafts in order. `targets[i]` is the model's distribution where draft i stands, and has one more entry
- * than there are drafts; `position` is where the first draft stands.
+ * Goes through the drafts in order. `targetAt(i)` is the model's distribution where draft i stands, and that after all drafts
+ * for i one past the last; it is asked only as far as drafts are accepted. `position` is where the first draft stands.
  */
-export function verifyDrafts(
+export async function verifyDrafts(
   drafts: readonly Draft[],
-  targets: readonly Float64Array[],
+  targetAt: (index: number) => Promise<Float64Array>,
   position: number,
   uniform: Uniform,
-): Verdict {
+): Promise<Verdict> {
   for (const [i, { token, probabilities }] of drafts.entries()) {
-    const target = targets[i]!;
+    const target = await targetAt(i);
     const chance = acceptanceProbability(target, probabilities, token);
     if (uniform(position + i, "accept") < chance) continue;
     const rest = residual(target, probabilities);
     return { accepted: i, token: drawToken(rest, uniform(position + i, "token")) };
   }
-  const next = position + drafts.length;
-  return {
-    accepted: drafts.length,
-    token: drawToken(targets[drafts.length]!, uniform(next, "token")),
-  };
+  const target = await targetAt(drafts.length);
+  const next = uniform(position + drafts.length, "token");
+  return { accepted: drafts.length, token: drawToken(target, next) };
 }
