@@ -31,6 +31,7 @@ import {
   memoryImport,
   scratchBytes,
 } from "./emit/emit.ts";
+import { CONSTANT_TABLE_BYTES } from "./emit/library.ts";
 import { WasmStore } from "./store.ts";
 
 export interface WasmBackendOptions {
@@ -73,7 +74,12 @@ export function createWasmBackend(options: WasmBackendOptions = {}): Backend {
 function printProgramConfiguration(program: Program, relaxed: boolean): string {
   const configurations = configureProgram(program);
   const addresses = program.buffers.map(() => 0);
-  const bytes = emitProgram(program, configurations, { addresses, scratch: 0, relaxed });
+  const bytes = emitProgram(program, configurations, {
+    addresses,
+    scratch: 0,
+    constantTable: 0,
+    relaxed,
+  });
   const kernels = program.kernels.map((kernel, i) => {
     const calls = program.steps.filter((step) => step.kernel === i).length;
     const head = `kernel ${i} ${kernel.name}, called ${calls} times`;
@@ -114,7 +120,9 @@ function loadProgram(program: Program, store: WasmStore, relaxed: boolean): Exec
       }
     });
     const scratch = memory.scratch(scratchBytes(configurations));
-    const bytes = emitProgram(program, configurations, { addresses, scratch, relaxed });
+    const constantTable = allocate(CONSTANT_TABLE_BYTES, `constants of ${program.name}`);
+    const options = { addresses, scratch, constantTable, relaxed };
+    const bytes = emitProgram(program, configurations, options);
     const module = compileModule(program, bytes);
     const imports = { [memoryImport.module]: { [memoryImport.name]: memory.memory } };
     const instance = new WebAssembly.Instance(module, imports);

@@ -4,6 +4,7 @@
  */
 import type { Dim, Expr, Shape } from "@millrace/graph";
 import { addDims, multiplyDims } from "@millrace/graph";
+import { mergeIndex } from "./merge-index.ts";
 
 /** `lets` gives the expressions that names stand for; names of variables are not in it. */
 export interface Scope {
@@ -81,13 +82,17 @@ function slopeOf(expr: Expr, scope: Scope): Dim | undefined {
 
 /** How the element at `index` moves when the axis advances by one. */
 export function movementOf(index: readonly Expr[], shape: Shape, scope: Scope): Movement {
+  const strides: Dim[] = [];
   let stride: Dim = 1;
+  for (const dim of shape.toReversed()) {
+    strides.unshift(stride);
+    stride = multiplyDims(stride, dim);
+  }
   let total: Dim = 0;
-  for (let i = index.length - 1; i >= 0; i--) {
-    const slope = slopeOf(index[i]!, scope);
+  for (const part of mergeIndex(index, shape)) {
+    const slope = slopeOf(part.index, scope);
     if (slope === undefined) return "anywhere";
-    total = addDims(total, multiplyDims(slope, stride));
-    stride = multiplyDims(stride, shape[i]!);
+    total = addDims(total, multiplyDims(slope, strides[part.dimension] ?? 1));
   }
   return total === 0 ? "still" : total === 1 ? "neighbour" : "far";
 }

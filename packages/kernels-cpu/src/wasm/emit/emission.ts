@@ -27,10 +27,11 @@ export function registerType(value: Value): ValueType {
   return value.type === "f32" ? "f32" : "i32";
 }
 
+/** Not worth a local: a constant, a local, or a register of zeros. */
 const isFree = (value: Value): boolean =>
   value.kind === "constant" ||
   value.kind === "local" ||
-  (value.kind === "splat" && value.of.kind === "constant");
+  (value.kind === "splat" && value.of.kind === "constant" && Object.is(value.of.value, 0));
 
 /** A function under emission, with what is known at the current point. */
 export class Emission {

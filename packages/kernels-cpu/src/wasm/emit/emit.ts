@@ -20,6 +20,8 @@ export interface EmitOptions {
   readonly addresses: readonly number[];
   /** Byte address of `scratchBytes` of memory that no buffer uses. */
   readonly scratch: number;
+  /** Byte address of `CONSTANT_TABLE_BYTES` of memory for this module. */
+  readonly constantTable: number;
   readonly relaxed: boolean;
 }
 
@@ -69,7 +71,7 @@ export function emitProgram(
 ): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   module.importMemory({ ...memoryImport, minimum: 0 });
-  const library = new Library(module);
+  const library = new Library(module, options.constantTable);
   const sizes = program.sizes.map((symbol) => symbol.name);
   const kernels = program.kernels.map((kernel, i) =>
     defineKernel(module, library, kernel, configurations[i]!, sizes, options),
@@ -83,6 +85,7 @@ export function emitProgram(
     }
   });
   module.export("run", run);
+  library.finish();
   return module.encode();
 }
 

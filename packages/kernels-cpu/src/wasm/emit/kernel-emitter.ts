@@ -3,9 +3,10 @@
  * how expressions become values. In: a kernel and its parameters. Out: values and accesses. It knows no statement;
  * each family has its own file, and they reach each other through `block`.
  */
-import type { DType, Dim, Expr, Kernel, ScalarType, Statement } from "@millrace/graph";
+import type { DType, Dim, Expr, Kernel, ScalarOp, ScalarType, Shape, Statement } from "@millrace/graph";
 import { byteWidth, InternalError, multiplyDims } from "@millrace/graph";
 import type { Choice } from "../configure/configure.ts";
+import { mergeIndex } from "../configure/merge-index.ts";
 import { accessOf } from "./address.ts";
 import { computeOver } from "./compute.ts";
 import { Emission } from "./emission.ts";
@@ -41,6 +42,7 @@ export interface KernelInput {
 interface Buffer {
   readonly index: number;
   readonly dtype: DType;
+  readonly shape: Shape;
   readonly base: Value;
   readonly strides: readonly Value[];
   readonly volatile: boolean;
@@ -79,7 +81,7 @@ export class KernelEmitter {
       });
       const base = this.table.local(input.buffers[index]!, "i32", 0, { natural: true });
       this.#buffers.set(name, {
-        index, dtype, base, strides: strides.toReversed(), volatile: access !== "read",
+        index, dtype, shape, base, strides: strides.toReversed(), volatile: access !== "read",
       });
     });
   }
@@ -168,18 +170,39 @@ export class KernelEmitter {
   #alignedDivision(op: "div" | "rem", dividend: Value, divisor: Value): Value | undefined {
     if (!dividend.vector || divisor.kind !== "constant") return undefined;
     if (divisor.value <= 0 || divisor.value % 4 !== 0) return undefined;
-    const polynomial = polynomialOf(dividend);
-    if (!polynomial.every(isUniform)) return undefined;
+    const start = this.#alignedStart(dividend);
+    // Below zero a truncated quotient changes within the four.
+    if (!start?.natural) return undefined;
+    const scalar = this.table.apply(op, [start, divisor]);
+    return op === "div" ? scalar : this.table.lanes(scalar);
+  }
+
+  /**
+   * `x < c`, `x >= c` where x runs over four neighbours from a multiple of 4 and c is a multiple of 4: all four agree.
+   */
+  #alignedComparison(op: ScalarOp, x: Value, c: Value): Value | undefined {
+    if (!x.vector || x.type !== "i32" || c.kind !== "constant") return undefined;
+    // x <= 3 and x > 3 are x < 4 and x >= 4.
+    const strict = op === "lt" || op === "ge";
+    if (!strict && op !== "le" && op !== "gt") return undefined;
+    const limit = strict ? c.value : c.value + 1;
+    const start = this.#alignedStart(x);
+    if (limit % 4 !== 0 || !start) return undefined;
+    const scalar = strict ? op : op === "le" ? "lt" : "ge";
+    return this.table.apply(scalar, [start, this.table.integer(limit)]);
+  }
+
+  /** The first of four neighbours, if it is a multiple of 4. */
+  #alignedStart(value: Value): Value | undefined {
+    const polynomial = polynomialOf(value);
     const moving = polynomial.filter((term) => term.iota);
-    if (moving.length > 1 || moving.some((term) => term.coefficient !== 1 || term.atoms.length > 0))
-      return undefined;
+    if (!polynomial.every(isUniform) || moving.length !== 1) return undefined;
+    if (moving[0]!.coefficient !== 1 || moving[0]!.atoms.length > 0) return undefined;
     const start = sumOf(
       this.table,
       polynomial.filter((term) => !term.iota),
     );
-    if (!this.#isAligned(start)) return undefined;
-    const scalar = this.table.apply(op, [start, divisor]);
-    return op === "div" || moving.length === 0 ? scalar : this.table.lanes(scalar);
+    return this.#isAligned(start) ? start : undefined;
   }
 
   /** An expression in the present scope. */
@@ -205,6 +228,8 @@ export class KernelEmitter {
           const simple = this.#alignedDivision(expr.op, args[0]!, args[1]!);
           if (simple) return simple;
         }
+        const even = args.length === 2 && this.#alignedComparison(expr.op, args[0]!, args[1]!);
+        if (even) return even;
         return this.table.apply(expr.op, args);
       }
       case "round":
@@ -226,9 +251,11 @@ export class KernelEmitter {
 
   /** Where an element of a buffer, or one per lane, is found. */
   access(name: string, index: readonly Expr[]): Access {
-    const { base, strides, dtype } = this.buffer(name);
-    const values = index.map((expr) => this.value(expr));
-    return accessOf(this.table, base, values, strides, byteWidth(dtype));
+    const { base, strides, dtype, shape } = this.buffer(name);
+    const parts = mergeIndex(index, shape);
+    const values = parts.map((part) => this.value(part.index));
+    const steps = parts.map((part) => strides[part.dimension]!);
+    return accessOf(this.table, base, values, steps, byteWidth(dtype));
   }
 
   /** A loop bound: a number, or a local that holds it. */

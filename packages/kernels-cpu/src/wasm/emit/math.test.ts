@@ -13,12 +13,13 @@ import { Library } from "./library.ts";
 import * as math from "./math.ts";
 
 const CAPACITY = 1 << 16;
+const PAGES = (CAPACITY * 4) / 65536 + 1;
 
 /** A module that applies `source` to `count` lanes at 0 and writes them back. */
 function mapper(source: LibraryFunction): (words: Uint32Array) => Uint32Array {
   const module = new ModuleBuilder();
-  module.importMemory({ module: "env", name: "memory", minimum: (CAPACITY * 4) / 65536 });
-  const library = new Library(module);
+  module.importMemory({ module: "env", name: "memory", minimum: PAGES });
+  const library = new Library(module, CAPACITY * 4);
   const target = library.get(source);
   const run = module.define({ params: ["i32"], results: [] }, (f) => {
     f.loop({ start: 0, end: f.param(0), step: 16 }, (at) => {
@@ -30,7 +31,8 @@ function mapper(source: LibraryFunction): (words: Uint32Array) => Uint32Array {
     });
   });
   module.export("run", run);
-  const memory = new WebAssembly.Memory({ initial: (CAPACITY * 4) / 65536 });
+  library.finish();
+  const memory = new WebAssembly.Memory({ initial: PAGES });
   const compiled = new WebAssembly.Module(module.encode());
   const instance = new WebAssembly.Instance(compiled, { env: { memory } });
   const call = instance.exports["run"] as (bytes: number) => void;

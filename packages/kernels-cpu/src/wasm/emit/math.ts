@@ -6,20 +6,25 @@
  * on the reduced ranges are below a tenth of an ulp.
  */
 import type { FunctionBuilder, Local } from "./function-builder.ts";
-import type { LibraryFunction } from "./library.ts";
+import type { Library, LibraryFunction } from "./library.ts";
 import { unaryVector } from "./library.ts";
 
 const LN2_HIGH = 0.693359375;
 const LN2_LOW = Math.LN2 - LN2_HIGH;
 
 /** `acc * x + c` for each coefficient, highest power first; leaves the value on the stack. */
-function polynomial(f: FunctionBuilder, x: Local, coefficients: readonly number[]): void {
+function polynomial(
+  f: FunctionBuilder,
+  lib: Library,
+  x: Local,
+  coefficients: readonly number[],
+): void {
   coefficients.forEach((c, i) => {
     if (i > 0) {
       f.get(x);
       f.op("f32x4.mul");
     }
-    f.f32x4(c);
+    lib.f32x4(f, c);
     if (i > 0) f.op("f32x4.add");
   });
 }
@@ -40,25 +45,26 @@ function factorial(n: number): number {
 }
 
 /** Sets `n` (integers as floats) and `r` with x = n ln 2 + r, |r| <= ln 2 / 2. */
-function reduceByLn2(f: FunctionBuilder, x: Local): { n: Local; r: Local } {
+function reduceByLn2(f: FunctionBuilder, lib: Library, x: Local): { n: Local; r: Local } {
   f.get(x);
-  f.f32x4(Math.LOG2E);
+  lib.f32x4(f, Math.LOG2E);
   f.op("f32x4.mul", "f32x4.nearest");
   const n = f.save("v128");
   f.get(x);
   f.get(n);
-  f.f32x4(LN2_HIGH);
+  lib.f32x4(f, LN2_HIGH);
   f.op("f32x4.mul", "f32x4.sub");
   f.get(n);
-  f.f32x4(LN2_LOW);
+  lib.f32x4(f, LN2_LOW);
   f.op("f32x4.mul", "f32x4.sub");
   return { n, r: f.save("v128") };
 }
 
 /** Leaves e^r - 1 for |r| <= ln 2 / 2: r + r² (1/2 + r/6 + …). */
-function expm1Polynomial(f: FunctionBuilder, r: Local): void {
+function expm1Polynomial(f: FunctionBuilder, lib: Library, r: Local): void {
   polynomial(
     f,
+    lib,
     r,
     [7, 6, 5, 4, 3, 2].map((k) => 1 / factorial(k)),
   );
@@ -82,17 +88,17 @@ function powerOfTwo(f: FunctionBuilder): void {
 export const exp: LibraryFunction = {
   name: "exp",
   signature: unaryVector,
-  body(f) {
+  body(f, lib) {
     // Beyond these bounds the result is 0 or infinity anyway; pmin and pmax keep a NaN in their first operand.
     f.get(f.param(0));
-    f.f32x4(-105);
+    lib.f32x4(f, -105);
     f.op("f32x4.pmax");
-    f.f32x4(89.5);
+    lib.f32x4(f, 89.5);
     f.op("f32x4.pmin");
     const x = f.save("v128");
-    const { n, r } = reduceByLn2(f, x);
-    expm1Polynomial(f, r);
-    f.f32x4(1);
+    const { n, r } = reduceByLn2(f, lib, x);
+    expm1Polynomial(f, lib, r);
+    lib.f32x4(f, 1);
     f.op("f32x4.add");
     // 2^n in two factors, because n runs from -152 to 129.
     f.get(n);
@@ -117,15 +123,15 @@ export const exp: LibraryFunction = {
 export const log: LibraryFunction = {
   name: "log",
   signature: unaryVector,
-  body(f) {
+  body(f, lib) {
     const x = f.param(0);
     // Subnormals are scaled up by 2^23, and 23 is taken from the exponent.
     f.get(x);
-    f.f32x4(2 ** -126);
+    lib.f32x4(f, 2 ** -126);
     f.op("f32x4.lt");
     const small = f.save("v128");
     f.get(x);
-    f.f32x4(2 ** 23);
+    lib.f32x4(f, 2 ** 23);
     f.op("f32x4.mul");
     f.get(x);
     f.get(small);
@@ -149,13 +155,13 @@ export const log: LibraryFunction = {
     f.op("v128.and");
     f.i32x4(offset);
     f.op("i32x4.add");
-    f.f32x4(1);
+    lib.f32x4(f, 1);
     f.op("f32x4.sub");
     const m = f.save("v128");
     // log(1 + m) = m - m²/2 + s (m²/2 + R(s²)), s = m / (2 + m), R the rest of the series of 2 atanh(s).
     f.get(m);
     f.get(m);
-    f.f32x4(2);
+    lib.f32x4(f, 2);
     f.op("f32x4.add", "f32x4.div");
     const s = f.save("v128");
     f.get(s);
@@ -165,37 +171,37 @@ export const log: LibraryFunction = {
     f.get(m);
     f.get(m);
     f.op("f32x4.mul");
-    f.f32x4(0.5);
+    lib.f32x4(f, 0.5);
     f.op("f32x4.mul");
     const halfSquare = f.save("v128");
     f.get(k);
-    f.f32x4(LN2_HIGH);
+    lib.f32x4(f, LN2_HIGH);
     f.op("f32x4.mul");
     f.get(halfSquare);
     f.get(s);
     f.get(halfSquare);
-    polynomial(f, z, [2 / 9, 2 / 7, 2 / 5, 2 / 3]);
+    polynomial(f, lib, z, [2 / 9, 2 / 7, 2 / 5, 2 / 3]);
     f.get(z);
     f.op("f32x4.mul", "f32x4.add", "f32x4.mul");
     f.get(k);
-    f.f32x4(LN2_LOW);
+    lib.f32x4(f, LN2_LOW);
     f.op("f32x4.mul", "f32x4.add", "f32x4.sub");
     f.get(m);
     f.op("f32x4.sub", "f32x4.sub");
     // 0, infinity, negative numbers and NaN.
-    f.f32x4(-Infinity);
+    lib.f32x4(f, -Infinity);
     f.get(x);
-    f.f32x4(0);
+    lib.f32x4(f, 0);
     f.op("f32x4.ne", "v128.bitselect");
     const finite = f.save("v128");
     f.get(finite);
     f.get(x);
     f.get(x);
-    f.f32x4(Infinity);
+    lib.f32x4(f, Infinity);
     f.op("f32x4.lt", "v128.bitselect");
-    f.f32x4(NaN);
+    lib.f32x4(f, NaN);
     f.get(x);
-    f.f32x4(0);
+    lib.f32x4(f, 0);
     f.op("f32x4.lt", "v128.not", "v128.bitselect");
   },
 };
@@ -204,33 +210,33 @@ export const log: LibraryFunction = {
 export const tanh: LibraryFunction = {
   name: "tanh",
   signature: unaryVector,
-  body(f) {
+  body(f, lib) {
     const x = f.param(0);
     f.get(x);
     f.op("f32x4.abs");
-    f.f32x4(10);
+    lib.f32x4(f, 10);
     f.op("f32x4.pmin");
-    f.f32x4(2);
+    lib.f32x4(f, 2);
     f.op("f32x4.mul");
     const twice = f.save("v128");
-    const { n, r } = reduceByLn2(f, twice);
+    const { n, r } = reduceByLn2(f, lib, twice);
     f.get(n);
     f.op("i32x4.trunc_sat_f32x4_s");
     powerOfTwo(f);
     const scale = f.save("v128");
-    expm1Polynomial(f, r);
+    expm1Polynomial(f, lib, r);
     f.get(scale);
     f.op("f32x4.mul");
     f.get(scale);
-    f.f32x4(1);
+    lib.f32x4(f, 1);
     f.op("f32x4.sub", "f32x4.add");
     const e = f.save("v128");
     f.get(e);
     f.get(e);
-    f.f32x4(2);
+    lib.f32x4(f, 2);
     f.op("f32x4.add", "f32x4.div");
     f.get(x);
-    f.f32x4(-0);
+    lib.f32x4(f, -0);
     f.op("v128.and", "v128.or");
   },
 };
@@ -281,7 +287,7 @@ function circular(shift: 0 | 1): LibraryFunction {
   return {
     name: shift === 0 ? "sin" : "cos",
     signature: unaryVector,
-    body(f) {
+    body(f, lib) {
       f.get(f.param(0));
       f.op("f64x2.promote_low_f32x4");
       const low = sineAndCosine(f, f.save("v128"));
@@ -319,9 +325,9 @@ function circular(shift: 0 | 1): LibraryFunction {
       f.i32x4(0x80000000);
       f.op("v128.and", "v128.xor");
       // Past 2^30 the reduction loses its meaning; keep the range at least. NaN passes.
-      f.f32x4(-1);
+      lib.f32x4(f, -1);
       f.op("f32x4.pmax");
-      f.f32x4(1);
+      lib.f32x4(f, 1);
       f.op("f32x4.pmin");
     },
   };
