@@ -111,7 +111,7 @@ function decodeAsNeeded(runner: ModelRunner, ids: readonly number[], start: numb
     },
     hidden(rows) {
       if (passes.length === 1) return passes[0]!.hidden.subarray(0, rows * hiddenSize);
-      const all = passes.flatMap((pass) => [...pass.hidden]);
+      const all = passes.flatMap((pass) => Array.from(pass.hidden));
       return Float32Array.from(all.slice(0, rows * hiddenSize));
     },
   };
