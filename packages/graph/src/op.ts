@@ -63,7 +63,6 @@ export type PrimitiveName =
   | "dot_general"
   | "ragged_dot"
   | "ragged_outer"
-  | "ragged_outer"
   | "scatter_add"
   | "update_slice"
   | "cumulative_sum"
