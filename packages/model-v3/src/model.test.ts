@@ -256,6 +256,16 @@ test("nodes carry the path of their layer, and it names the parameter", () => {
   expect(scopes).toContain("layers.2.eh_proj");
 });
 
+test("a model declared inside a scope keeps that scope in every path", () => {
+  const graph = declare("scoped", (b) => {
+    const ids = b.input("ids", "i32", [1, 2]);
+    return b.scope("teacher", () => ({ hidden: createModel(b, config()).forward(ids).hidden }));
+  });
+  const computed = graph.nodes.filter(({ op }) => op.body.class !== "leaf");
+  expect(computed.every(({ scope }) => scope.startsWith("teacher"))).toBe(true);
+  expect(computed.map(({ scope }) => scope)).toContain("teacher.layers.0.mlp.up_proj");
+});
+
 test("names and depths that do not exist are refused", () => {
   declare("check", (b) => {
     const model = createModel(b, config());

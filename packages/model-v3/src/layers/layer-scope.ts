@@ -42,7 +42,8 @@ export function rootScope(source: ScopeSource): LayerScope {
     path,
     at: (name) => scopeAt(path ? `${path}.${name}` : name),
     parameter: (name) => source.parameter(`model.${path ? `${path}.` : ""}${name}`),
-    declare: (body) => source.builder.withPath(outer && path ? `${outer}.${path}` : path, body),
+    declare: (body) =>
+      source.builder.withPath([outer, path].filter((part) => part !== "").join("."), body),
   });
   return scopeAt("");
 }
