@@ -22,7 +22,11 @@ const options: fc.Arbitrary<SamplingOptions> = fc.record(
       fc.double({ min: 0.05, max: 5, noNaN: true }),
     ),
     topK: fc.integer({ min: 1, max: 140 }),
-    topP: fc.oneof(fc.constant(1), fc.double({ min: 0.01, max: 1, noNaN: true })),
+    // No share that sums of equal weights meet, where rounding alone would decide what is kept.
+    topP: fc.oneof(
+      fc.constant(1),
+      fc.integer({ min: 1, max: 996 }).map((n) => n / 997),
+    ),
     minP: fc.oneof(fc.constantFrom(0, 1), fc.double({ min: 0, max: 1, noNaN: true })),
   },
   { requiredKeys: [] },
@@ -61,13 +65,6 @@ describe("distribution", () => {
       fc.property(logitRows, options, (logits, sampling) => {
         const got = distribution(logits, sampling);
         const expected = reference(logits, sampling);
-        // A cut may fall on either side of a share that rounding decides; then both keep nearly the same mass.
-        const differs = got.some((p, i) => p > 0 !== expected[i]! > 0);
-        if (differs && (sampling.topP ?? 1) < 1) {
-          const kept = (d: Float64Array): number => d.filter((p) => p > 0).length;
-          expect(Math.abs(kept(got) - kept(expected))).toBeLessThanOrEqual(1);
-          return;
-        }
         got.forEach((p, i) => expect(p).toBeCloseTo(expected[i]!, 12));
       }),
       { numRuns: 500 },
