@@ -99,6 +99,7 @@ function build(plan: Plan, dtypes: readonly DType[], only: readonly string[]): G
   const inputs: Record<string, HostTensor> = {};
   const states: Record<string, HostTensor> = {};
   const pool: Tracked[] = [];
+  const declaredStates: Tensor[] = [];
   plan.leaves.forEach((leaf, i) => {
     // States keep their shape between runs, so theirs is fixed; the first axis of an input may be T.
     const symbolic = leaf.symbolic && !leaf.isState && leaf.shape.length > 0;
@@ -111,6 +112,7 @@ function build(plan: Plan, dtypes: readonly DType[], only: readonly string[]): G
     const declared = leaf.isState
       ? b.state(name, leaf.dtype, leaf.shape)
       : b.input(name, leaf.dtype, shape);
+    if (leaf.isState) declaredStates.push(declared);
     const bound = { small: 2, integers: 8, wide: Infinity, edges: Infinity }[leaf.kind];
     const known = tracked(declared, leaf.dtype === "bool" ? 1 : bound);
     if (known) pool.push(known);
@@ -121,13 +123,14 @@ function build(plan: Plan, dtypes: readonly DType[], only: readonly string[]): G
     const made = b.scope(`step.${i}`, () => recipe(new Draw(pool, dtypes, step.numbers)));
     for (const result of [made].flat()) if (result) pool.push(result);
   }
-  return finish(b, plan, pool, { inputs, states, sizes: { T: value } });
+  return finish(b, plan, pool, declaredStates, { inputs, states, sizes: { T: value } });
 }
 
 function finish(
   b: GraphBuilder,
   plan: Plan,
   pool: readonly Tracked[],
+  declaredStates: readonly Tensor[],
   values: Pick<GraphCase, "inputs" | "states" | "sizes">,
 ): GraphCase {
   const outputs: Record<string, Tensor> = {};
@@ -138,9 +141,8 @@ function finish(
     tolerances[`y${i}`] = toleranceOf(result);
   });
   const stateTolerances: Record<string, Tolerance> = {};
-  for (const { tensor } of pool.slice(0, plan.leaves.length)) {
+  for (const tensor of declaredStates) {
     const name = String(b.nodeOf(tensor).attrs["name"]);
-    if (b.nodeOf(tensor).op.name !== "state") continue;
     const update = updateOf(tensor, pool, plan.outputs[0]!);
     if (!update) continue;
     b.update(tensor, update.tensor);
@@ -162,7 +164,8 @@ function updateOf(state: Tensor, pool: readonly Tracked[], choice: number): Trac
     ({ tensor }) =>
       tensor.dtype === state.dtype && JSON.stringify(tensor.shape) === JSON.stringify(state.shape),
   );
-  const last = fits.at(-1)!;
+  const last = fits.at(-1);
+  if (!last) return undefined;
   if (choice % 3 === 0) return undefined;
   if (choice % 3 === 1 && isFloat(state.dtype) && isExact(last))
     return { tensor: add(last.tensor, state), magnitude: Infinity, error: 0 };

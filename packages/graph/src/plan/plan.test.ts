@@ -4,6 +4,7 @@ import type { Capabilities } from "../capabilities.ts";
 import { declare } from "../declare/declare.ts";
 import { sum } from "../declare/ops/broadcast.ts";
 import { add, exp, mul } from "../declare/ops/elementwise.ts";
+import { cumulativeSum } from "../declare/ops/reduce.ts";
 import { updateSlice } from "../declare/ops/state.ts";
 import { dtypes } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
@@ -42,6 +43,15 @@ test("an elementwise update is written into the state itself", () => {
     return {};
   });
   expect(stepsOf(programOf(graph))).toEqual(["add(w, w, arena)"]);
+});
+
+test("a running sum is not written over elements that it still has to read", () => {
+  const graph = declare("running", (b) => {
+    const w = b.parameter("w", "f32", [8]);
+    b.update(w, cumulativeSum(w, 0, { exclusive: true }));
+    return {};
+  });
+  expect(stepsOf(programOf(graph))).toEqual(["cumulative_sum(w, arena)", "copy(arena, w)"]);
 });
 
 test("a state that is read again after its update is written last", () => {

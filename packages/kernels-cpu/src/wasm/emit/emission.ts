@@ -40,6 +40,8 @@ export class Emission {
   readonly table: ValueTable;
   readonly #compute: (emission: Emission, value: Value) => void;
   #levels: readonly Level[] = [{ depth: 0, cache: new Map() }];
+  /** The level in front of whose loop code is being put, -1 if none. */
+  #open = -1;
 
   /** `compute` leaves a value on the stack, asking this emission for its operands. */
   constructor(
@@ -76,21 +78,27 @@ export class Emission {
   #outermost(value: Value): number {
     if (value.volatile) return -1;
     const lastBranch = value.loads ? this.#levels.findLastIndex((level) => level.branch) : -1;
-    return this.#levels.findIndex(
+    const at = this.#levels.findIndex(
       (level, i) => level.before !== undefined && level.depth >= value.depth && i > lastBranch,
     );
+    // Code that is being put there now may be inside a branch, and what is appended would be inside it too.
+    const inBranch = this.#levels.findLastIndex((level) => level.branch) > at;
+    return at >= 0 && at === this.#open && inBranch ? -1 : at;
   }
 
   #hoist(value: Value, at: number): Local {
     const levels = this.#levels;
     const level = levels[at]!;
+    const open = this.#open;
     this.#levels = levels.slice(0, at + 1);
+    this.#open = at;
     let local: Local | undefined;
     this.f.insertAt(level.before!, () => {
       this.#compute(this, value);
       local = this.f.save(registerType(value));
     });
     this.#levels = levels;
+    this.#open = open;
     level.cache.set(value, local!);
     return local!;
   }
@@ -147,7 +155,11 @@ export class Emission {
 
   /** A loop over `index`; see `FunctionBuilder.loop`. */
   loop(
-    bounds: { readonly start: number | Local; readonly end: number | Local; readonly step?: number },
+    bounds: {
+      readonly start: number | Local;
+      readonly end: number | Local;
+      readonly step?: number;
+    },
     body: (index: Local) => void,
   ): void {
     this.f.loop(bounds, (index, before) => {
