@@ -65,7 +65,8 @@ function accessCost(expr: Expr, shapes: Shapes, scope: Scope | undefined): numbe
       cost += scope
         ? vectorCosts[movementOf(part.index, shapes.get(part.buffer) ?? [], scope)]
         : scalarCost;
-    else if (part.kind === "apply") cost += scope && variesWith(part, scope) ? 0.05 : scope ? 0.02 : 0.2;
+    else if (part.kind === "apply")
+      cost += scope && variesWith(part, scope) ? 0.05 : scope ? 0.02 : 0.2;
   });
   return cost;
 }
@@ -79,7 +80,8 @@ function blockCost(block: readonly Statement[], shapes: Shapes, scope: Scope | u
       cost += scope
         ? vectorCosts[movementOf(statement.index, shapes.get(statement.buffer) ?? [], scope)] * 1.5
         : scalarCost;
-    cost += blockCost(blockOf(statement), shapes, scope) * (statement.kind === "if" ? 1 : tripGuess);
+    cost +=
+      blockCost(blockOf(statement), shapes, scope) * (statement.kind === "if" ? 1 : tripGuess);
   }
   return cost;
 }
@@ -151,7 +153,10 @@ function nestOf(loop: Loop): Loop[] {
 }
 
 /** Rebuilds a nest in the given order around `body`. */
-function rebuild(loops: readonly Loop[], body: readonly Statement[]): { outermost: Loop; loops: Loop[] } {
+function rebuild(
+  loops: readonly Loop[],
+  body: readonly Statement[],
+): { outermost: Loop; loops: Loop[] } {
   const made: Loop[] = [];
   let inner = body;
   for (const loop of loops.toReversed()) {
@@ -187,7 +192,11 @@ function planLoop(loop: Loop, context: Context): Plan {
       if (!scope) continue;
       const cost = blockCost(inner, context.shapes, scope) * tailFactor(candidate.range);
       const order = [...nest.filter((each) => each !== candidate), candidate];
-      consider(order, true, cost * tripGuess, { cost: 0, body: inner, choices: scalarChoices(inner) });
+      consider(order, true, cost * tripGuess, {
+        cost: 0,
+        body: inner,
+        choices: scalarChoices(inner),
+      });
     }
   consider(nest, false, body.cost * tripGuess + 0.01, body);
   return best!;
@@ -224,7 +233,11 @@ function mayReorder(reduce: ReduceStatement): boolean {
 function planReduce(reduce: ReduceStatement, context: Context): Plan {
   const scalar = reduceCost(reduce, context.shapes, undefined);
   const plans: Plan[] = [
-    { ...single(reduce), cost: scalar, choices: new Map([[reduce, { kind: "reduce", lanes: false }]]) },
+    {
+      ...single(reduce),
+      cost: scalar,
+      choices: new Map([[reduce, { kind: "reduce", lanes: false }]]),
+    },
   ];
   if (mayReorder(reduce))
     for (const range of reduce.ranges.toReversed()) {
@@ -283,8 +296,11 @@ function planStatement(statement: Statement, context: Context): Plan {
       return { ...plan, body: [{ ...statement, body: plan.body }] };
     }
     case "contract": {
-      const choice = chooseContract(statement, context.shapes, context.lets, (scope) =>
-        lanesThrough(statement.body, scope) !== undefined,
+      const choice = chooseContract(
+        statement,
+        context.shapes,
+        context.lets,
+        (scope) => lanesThrough(statement.body, scope) !== undefined,
       );
       return { ...single(statement), choices: new Map([[statement, choice]]) };
     }

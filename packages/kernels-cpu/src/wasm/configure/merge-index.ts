@@ -33,7 +33,9 @@ function equal(a: Expr, b: Expr): boolean {
     case "local":
       return b.kind === a.kind && a.name === b.name;
     case "apply":
-      return b.kind === "apply" && a.op === b.op && a.args.every((arg, i) => equal(arg, b.args[i]!));
+      return (
+        b.kind === "apply" && a.op === b.op && a.args.every((arg, i) => equal(arg, b.args[i]!))
+      );
     // Loads could change between two readings, and rounded values index nothing.
     default:
       return false;

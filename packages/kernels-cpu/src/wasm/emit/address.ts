@@ -44,7 +44,7 @@ export function accessOf(
   if (moving.length === 0) return { mode: "scalar", address, offset };
   const stride = sumOf(
     table,
-    moving.map((term) => ({ ...term, iota: false })),
+    moving.map(({ coefficient, atoms }) => ({ coefficient, atoms, iota: false })),
   );
   if (stride.kind === "constant" && stride.value === width)
     return { mode: "contiguous", address, offset };

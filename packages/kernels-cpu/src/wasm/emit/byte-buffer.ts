@@ -5,7 +5,7 @@
 
 /** Bytes being written; `bytes()` gives what was written so far. */
 export class ByteBuffer {
-  #bytes: Uint8Array = new Uint8Array(256);
+  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(256);
   #view: DataView = new DataView(this.#bytes.buffer);
   #length = 0;
 
@@ -14,7 +14,7 @@ export class ByteBuffer {
   }
 
   bytes(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.slice(0, this.#length) as Uint8Array<ArrayBuffer>;
+    return this.#bytes.slice(0, this.#length);
   }
 
   #reserve(count: number): void {

@@ -150,7 +150,8 @@ export function computeOver(dtypes: readonly DType[]): (e: Emission, value: Valu
         break;
       case "load": {
         const dtype = dtypes[value.buffer];
-        if (!dtype) throw new InternalError({ what: `a load from the unknown buffer ${value.buffer}` });
+        if (!dtype)
+          throw new InternalError({ what: `a load from the unknown buffer ${value.buffer}` });
         emitLoad(e, dtype, value.access);
         break;
       }

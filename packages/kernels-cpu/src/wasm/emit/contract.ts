@@ -7,13 +7,7 @@ import type { Contract } from "@millrace/graph";
 import type { ContractChoice } from "../configure/contract.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import {
-  fusedTile,
-  plainTile,
-  TILE_COLUMNS,
-  TILE_DEPTH,
-  TILE_ROWS,
-} from "./micro-kernel.ts";
+import { fusedTile, plainTile, TILE_COLUMNS, TILE_DEPTH, TILE_ROWS } from "./micro-kernel.ts";
 import { packPanel } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, productOf, runBody } from "./product.ts";
@@ -127,11 +121,13 @@ export function emitContract(k: KernelEmitter, statement: Contract, choice: Cont
   clearSums(k, product);
   const few = choice.packRhs === "none" ? 0 : choice.fewRows;
   const known = length.kind === "constant" ? length.value : undefined;
-  // Unless the data says how many rows there are, the program's largest sizes decide: the two paths add in different
-  // orders, and a program called with fewer tokens, as when drafts are verified, must not give a token other bits.
-  const isCounted = statement.rows.start !== undefined || statement.rows.end !== undefined;
-  if (few === 0 || (known ?? (isCounted ? 0 : choice.maxRows)) > few) emitBlocked(k, product);
-  else if (known !== undefined || choice.maxRows <= few) emitFewRows(k, product);
+  // Both paths add in the order of the depth, so which one is taken shows in the time only.
+  if (known !== undefined && known > few) emitBlocked(k, product);
+  else if (few === 0) {
+    // No rows, nothing to pack: an expert without tokens.
+    e.emit(length);
+    f.ifElse(() => e.branch(() => emitBlocked(k, product)));
+  } else if (known !== undefined || choice.maxRows <= few) emitFewRows(k, product);
   else {
     e.emit(length);
     f.i32(few);

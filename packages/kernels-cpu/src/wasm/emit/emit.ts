@@ -90,7 +90,10 @@ export function emitProgram(
 }
 
 /** Compiles a module's bytes; a refusal names the program and the kernel whose function is at fault. */
-export function compileModule(program: Program, bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+export function compileModule(
+  program: Program,
+  bytes: Uint8Array<ArrayBuffer>,
+): WebAssembly.Module {
   try {
     return new WebAssembly.Module(bytes);
   } catch (cause) {

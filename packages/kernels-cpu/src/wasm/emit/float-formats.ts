@@ -104,7 +104,8 @@ function rounder(dtype: NarrowFloatDType): LibraryFunction {
       f.i32x4(-1 << shift);
       f.op("v128.and");
       const rounded = f.save("v128");
-      const largest = (2 - 2 ** -format.mantissaBits) * 2 ** (format.bias === 127 ? 127 : format.bias);
+      const largest =
+        (2 - 2 ** -format.mantissaBits) * 2 ** (format.bias === 127 ? 127 : format.bias);
       if (dtype === "e4m3fn") {
         f.get(rounded);
         f.f32x4(448);

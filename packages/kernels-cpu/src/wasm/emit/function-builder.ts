@@ -76,7 +76,8 @@ export class FunctionBuilder {
   /** Parameter `i`. */
   param(i: number): Local {
     const local = this.params[i];
-    if (local === undefined) throw new InternalError({ what: `the function has no parameter ${i}` });
+    if (local === undefined)
+      throw new InternalError({ what: `the function has no parameter ${i}` });
     return local;
   }
 
@@ -242,7 +243,11 @@ export class FunctionBuilder {
     this.#code.unsigned(target.index);
   }
 
-  #region(op: "block" | "loop" | "if", result: ValueType | undefined, body: (label: Label) => void): void {
+  #region(
+    op: "block" | "loop" | "if",
+    result: ValueType | undefined,
+    body: (label: Label) => void,
+  ): void {
     this.#structural(op);
     this.#code.byte(result === undefined ? EMPTY_BLOCK : valueTypeCodes[result]);
     this.#depth++;

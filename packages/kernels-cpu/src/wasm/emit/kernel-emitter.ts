@@ -3,7 +3,16 @@
  * how expressions become values. In: a kernel and its parameters. Out: values and accesses. It knows no statement;
  * each family has its own file, and they reach each other through `block`.
  */
-import type { DType, Dim, Expr, Kernel, ScalarOp, ScalarType, Shape, Statement } from "@millrace/graph";
+import type {
+  DType,
+  Dim,
+  Expr,
+  Kernel,
+  ScalarOp,
+  ScalarType,
+  Shape,
+  Statement,
+} from "@millrace/graph";
 import { byteWidth, InternalError, multiplyDims } from "@millrace/graph";
 import type { Choice } from "../configure/configure.ts";
 import { mergeIndex } from "../configure/merge-index.ts";
@@ -81,7 +90,12 @@ export class KernelEmitter {
       });
       const base = this.table.local(input.buffers[index]!, "i32", 0, { natural: true });
       this.#buffers.set(name, {
-        index, dtype, shape, base, strides: strides.toReversed(), volatile: access !== "read",
+        index,
+        dtype,
+        shape,
+        base,
+        strides: strides.toReversed(),
+        volatile: access !== "read",
       });
     });
   }

@@ -54,7 +54,9 @@ export class Library {
   /** Adds the table to the module; call it once everything is defined. */
   finish(): void {
     if (this.#constants.length === 0) return;
-    const lanes = Float32Array.from(this.#constants.flatMap((value) => [value, value, value, value]));
+    const lanes = Float32Array.from(
+      this.#constants.flatMap((value) => [value, value, value, value]),
+    );
     this.#module.data(this.#constantTable, new Uint8Array(lanes.buffer));
   }
 

@@ -29,7 +29,11 @@ const asValue = (k: KernelEmitter, bound: number | Local): Value =>
     : k.table.local(bound, "i32", k.e.depth, { natural: true });
 
 /** `end` rounded down so that whole groups of `step` fit from `start` on. */
-export function endOfGroups(k: KernelEmitter, { start, end }: Bounds, step: number): number | Local {
+export function endOfGroups(
+  k: KernelEmitter,
+  { start, end }: Bounds,
+  step: number,
+): number | Local {
   if (typeof start === "number" && typeof end === "number")
     return start + Math.floor((end - start) / step) * step;
   const { table } = k;
@@ -40,12 +44,7 @@ export function endOfGroups(k: KernelEmitter, { start, end }: Bounds, step: numb
 }
 
 /** Runs `body` for four values of the axis at a time; `step` is 4. */
-export function lanesLoop(
-  k: KernelEmitter,
-  axis: string,
-  bounds: Bounds,
-  body: () => void,
-): void {
+export function lanesLoop(k: KernelEmitter, axis: string, bounds: Bounds, body: () => void): void {
   k.e.loop({ ...bounds, step: 4 }, (index) =>
     k.scoped(() => {
       const counter = k.counter(index);

@@ -1,9 +1,4 @@
-import {
-  decodeFloat,
-  encodeFloat,
-  type NarrowFloatDType,
-  roundFloat,
-} from "@millrace/graph";
+import { decodeFloat, encodeFloat, type NarrowFloatDType, roundFloat } from "@millrace/graph";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ModuleBuilder } from "./assembler.ts";
@@ -55,8 +50,29 @@ function ulp(value: number): number {
 }
 
 const special = [
-  0, -0, 1, -1, Infinity, -Infinity, NaN, 1e-45, -1e-45, 2 ** -126, -(2 ** -126), 3.4e38, -3.4e38, 88.72, 88.73,
-  -87.3, -87.4, -103.9, -104.1, 0.5, 2, 1e-5, 1e-20,
+  0,
+  -0,
+  1,
+  -1,
+  Infinity,
+  -Infinity,
+  NaN,
+  1e-45,
+  -1e-45,
+  2 ** -126,
+  -(2 ** -126),
+  3.4e38,
+  -3.4e38,
+  88.72,
+  88.73,
+  -87.3,
+  -87.4,
+  -103.9,
+  -104.1,
+  0.5,
+  2,
+  1e-5,
+  1e-20,
 ];
 
 function spread(from: number, to: number, count = 20_000): number[] {
@@ -68,12 +84,29 @@ function logSpread(from: number, to: number, count = 20_000): number[] {
 }
 
 describe("elementary functions", () => {
-  const cases: Record<"exp" | "log" | "tanh" | "sin" | "cos", { inputs: number[]; absolute: number }> = {
+  const cases: Record<
+    "exp" | "log" | "tanh" | "sin" | "cos",
+    { inputs: number[]; absolute: number }
+  > = {
     exp: { inputs: [...special, ...spread(-104, 89), ...spread(-1, 1)], absolute: 1e-44 },
     log: { inputs: [...special, ...logSpread(1e-44, 3e38), ...spread(0.5, 2)], absolute: 0 },
     tanh: { inputs: [...special, ...spread(-11, 11), ...logSpread(1e-30, 1)], absolute: 0 },
-    sin: { inputs: [...special.filter((x) => Math.abs(x) < 1e9 || x !== x), ...spread(-1e6, 1e6), ...spread(-7, 7)], absolute: 1e-7 },
-    cos: { inputs: [...special.filter((x) => Math.abs(x) < 1e9 || x !== x), ...spread(-1e6, 1e6), ...spread(-7, 7)], absolute: 1e-7 },
+    sin: {
+      inputs: [
+        ...special.filter((x) => Math.abs(x) < 1e9 || x !== x),
+        ...spread(-1e6, 1e6),
+        ...spread(-7, 7),
+      ],
+      absolute: 1e-7,
+    },
+    cos: {
+      inputs: [
+        ...special.filter((x) => Math.abs(x) < 1e9 || x !== x),
+        ...spread(-1e6, 1e6),
+        ...spread(-7, 7),
+      ],
+      absolute: 1e-7,
+    },
   };
   for (const name of ["exp", "log", "tanh", "sin", "cos"] as const)
     it(`${name} is within its bound of the double result`, () => {
@@ -89,13 +122,12 @@ describe("elementary functions", () => {
         const error = Math.abs(actual - want) <= absolute ? 0 : Math.abs(actual - want) / ulp(want);
         if (!(error <= worst.error)) worst = { error, x: value, got: actual, want };
       });
-      expect(worst.error, JSON.stringify(worst)).toBeLessThanOrEqual(
-        name === "tanh" ? 2.5 : 2,
-      );
+      expect(worst.error, JSON.stringify(worst)).toBeLessThanOrEqual(name === "tanh" ? 2.5 : 2);
     });
 
   it("has the limits of the real functions", () => {
-    const at = (source: LibraryFunction, value: number): number => floats(mapper(source)(words([value])))[0]!;
+    const at = (source: LibraryFunction, value: number): number =>
+      floats(mapper(source)(words([value])))[0]!;
     expect(at(math.exp, -Infinity)).toBe(0);
     expect(at(math.exp, Infinity)).toBe(Infinity);
     expect(at(math.exp, 1000)).toBe(Infinity);
@@ -133,7 +165,8 @@ describe.each(formats)("%s on lanes", (dtype) => {
       out.push(finite[i]!, ...near, -finite[i]!, ...[...near].map((value) => -value));
     }
     const top = finite.at(-1)!;
-    for (const factor of [1, 1.01, 1.03, 1.0357, 1.05, 1.1, 1.5, 2]) out.push(top * factor, -top * factor);
+    for (const factor of [1, 1.01, 1.03, 1.0357, 1.05, 1.1, 1.5, 2])
+      out.push(top * factor, -top * factor);
     return Float32Array.from(out);
   }
 
@@ -156,18 +189,15 @@ describe.each(formats)("%s on lanes", (dtype) => {
 
   it("encodes and rounds any float", () => {
     fc.assert(
-      fc.property(
-        fc.array(fc.nat(0xffffffff), { minLength: 1, maxLength: 64 }),
-        (bits) => {
-          const values = floats(Uint32Array.from(bits));
-          const got = encode(words(values));
-          const rounded = floats(round(words(values)));
-          values.forEach((value, i) => {
-            expect(got[i]).toBe(encodeFloat(dtype, value));
-            expect(rounded[i]).toBe(roundFloat(dtype, value));
-          });
-        },
-      ),
+      fc.property(fc.array(fc.nat(0xffffffff), { minLength: 1, maxLength: 64 }), (bits) => {
+        const values = floats(Uint32Array.from(bits));
+        const got = encode(words(values));
+        const rounded = floats(round(words(values)));
+        values.forEach((value, i) => {
+          expect(got[i]).toBe(encodeFloat(dtype, value));
+          expect(rounded[i]).toBe(roundFloat(dtype, value));
+        });
+      }),
     );
   });
 });

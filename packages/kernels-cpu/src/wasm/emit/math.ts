@@ -249,7 +249,10 @@ const PI_HALF_ERROR = 6.123233995736766e-17;
 const PI_HALF_3 = Math.PI / 2 - PI_HALF_1 - PI_HALF_2 + PI_HALF_ERROR;
 
 /** Sine and cosine of two lanes in doubles: quadrant as integers, then both values as floats, in lanes 0 and 1. */
-function sineAndCosine(f: FunctionBuilder, x: Local): { quadrant: Local; sine: Local; cosine: Local } {
+function sineAndCosine(
+  f: FunctionBuilder,
+  x: Local,
+): { quadrant: Local; sine: Local; cosine: Local } {
   f.get(x);
   f.f64x2(2 / Math.PI);
   f.op("f64x2.mul", "f64x2.nearest");
@@ -267,13 +270,17 @@ function sineAndCosine(f: FunctionBuilder, x: Local): { quadrant: Local; sine: L
   const z = f.save("v128");
   const signed = (k: number, sign: number): number => sign / factorial(k);
   f.get(r);
-  polynomial64(f, z, [
-    signed(11, -1), signed(9, 1), signed(7, -1), signed(5, 1), signed(3, -1), 1,
-  ]);
+  polynomial64(f, z, [signed(11, -1), signed(9, 1), signed(7, -1), signed(5, 1), signed(3, -1), 1]);
   f.op("f64x2.mul", "f32x4.demote_f64x2_zero");
   const sine = f.save("v128");
   polynomial64(f, z, [
-    signed(12, 1), signed(10, -1), signed(8, 1), signed(6, -1), signed(4, 1), signed(2, -1), 1,
+    signed(12, 1),
+    signed(10, -1),
+    signed(8, 1),
+    signed(6, -1),
+    signed(4, 1),
+    signed(2, -1),
+    1,
   ]);
   f.op("f32x4.demote_f64x2_zero");
   const cosine = f.save("v128");

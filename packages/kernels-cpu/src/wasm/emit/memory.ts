@@ -2,7 +2,7 @@
  * Reading and writing elements. In: a buffer's dtype and an `Access`. Out: loads that widen to the register type, stores
  * that encode. Where only some lanes take part, the others are neither read nor written.
  */
-import type { DType } from "@millrace/graph";
+import type { DType, NarrowFloatDType } from "@millrace/graph";
 import { byteWidth } from "@millrace/graph";
 import type { Emission } from "./emission.ts";
 import { decodeLanes, encodeLanes } from "./float-formats.ts";
@@ -22,18 +22,14 @@ function bitWidth(dtype: DType): 1 | 2 | 4 {
   return width === 1 || width === 2 ? width : 4;
 }
 
+const isNarrowFloat = (dtype: DType): dtype is NarrowFloatDType => dtype in decodeLanes;
+
 /** Bits in i32 lanes to register lanes. */
 function widenLanes(e: Emission, dtype: DType): void {
-  switch (dtype) {
-    case "f16":
-    case "bf16":
-    case "e4m3fn":
-    case "e5m2":
-      e.f.call(e.library.get(decodeLanes[dtype]));
-      break;
-    case "bool":
-      e.f.i32x4(0);
-      e.f.op("i32x4.ne");
+  if (isNarrowFloat(dtype)) e.f.call(e.library.get(decodeLanes[dtype]));
+  else if (dtype === "bool") {
+    e.f.i32x4(0);
+    e.f.op("i32x4.ne");
   }
 }
 
@@ -44,17 +40,13 @@ function loadScalar(e: Emission, dtype: DType, offset: number): void {
     return;
   }
   f.memory(bitLoads[bitWidth(dtype)], offset);
-  switch (dtype) {
-    case "bf16":
-      f.i32(16);
-      f.op("i32.shl", "f32.reinterpret_i32");
-      break;
-    case "f16":
-    case "e4m3fn":
-    case "e5m2":
-      f.op("i32x4.splat");
-      f.call(e.library.get(decodeLanes[dtype]));
-      f.lane("f32x4.extract_lane", 0);
+  if (dtype === "bf16") {
+    f.i32(16);
+    f.op("i32.shl", "f32.reinterpret_i32");
+  } else if (isNarrowFloat(dtype)) {
+    f.op("i32x4.splat");
+    f.call(e.library.get(decodeLanes[dtype]));
+    f.lane("f32x4.extract_lane", 0);
   }
 }
 
@@ -176,7 +168,7 @@ export function emitLoad(e: Emission, dtype: DType, access: Access): void {
       plain();
       return;
     }
-    const isF32 = dtype === "f32" || dtype in decodeLanes;
+    const isF32 = dtype === "f32" || isNarrowFloat(dtype);
     f.get(mask);
     f.op("v128.any_true");
     f.ifElse(
@@ -207,20 +199,10 @@ export function emitLoad(e: Emission, dtype: DType, access: Access): void {
 /** Turns a register on the stack into bits in i32 lanes. */
 function encodeRegister(e: Emission, dtype: DType): void {
   const { f } = e;
-  switch (dtype) {
-    case "f16":
-    case "bf16":
-    case "e4m3fn":
-    case "e5m2":
-      f.call(e.library.get(encodeLanes[dtype]));
-      break;
-    case "bool":
-      f.i32x4(1);
-      f.op("v128.and");
-      break;
-    case "u8":
-      f.i32x4(255);
-      f.op("v128.and");
+  if (isNarrowFloat(dtype)) f.call(e.library.get(encodeLanes[dtype]));
+  else if (dtype === "bool" || dtype === "u8") {
+    f.i32x4(dtype === "bool" ? 1 : 255);
+    f.op("v128.and");
   }
 }
 

@@ -15,8 +15,32 @@ export const TILE_DEPTH = 4;
 
 const VECTORS = TILE_COLUMNS / 4;
 
+/** `sum += left * right`; the operands are pushed by the given code. One step of every product, whatever its path. */
+export function multiplyAdd(
+  f: FunctionBuilder,
+  relaxed: boolean,
+  sum: Local,
+  left: () => void,
+  right: () => void,
+): void {
+  if (!relaxed) f.get(sum);
+  left();
+  right();
+  if (relaxed) f.get(sum);
+  if (relaxed) f.op("f32x4.relaxed_madd");
+  else f.op("f32x4.mul", "f32x4.add");
+  f.set(sum);
+}
+
 function body(f: FunctionBuilder, relaxed: boolean): void {
-  const [a, b, c, rowBytes, aEnd, accumulate] = f.params as [Local, Local, Local, Local, Local, Local];
+  const [a, b, c, rowBytes, aEnd, accumulate] = f.params as [
+    Local,
+    Local,
+    Local,
+    Local,
+    Local,
+    Local,
+  ];
   const sums = Array.from({ length: TILE_ROWS * VECTORS }, () => f.local("v128"));
   const left = f.local("v128");
   const right = Array.from({ length: VECTORS }, () => f.local("v128"));
@@ -58,18 +82,13 @@ function body(f: FunctionBuilder, relaxed: boolean): void {
         f.set(left);
         right.forEach((register, i) => {
           const sum = sums[row * VECTORS + i]!;
-          if (relaxed) {
-            f.get(left);
-            f.get(register);
-            f.get(sum);
-            f.op("f32x4.relaxed_madd");
-          } else {
-            f.get(sum);
-            f.get(left);
-            f.get(register);
-            f.op("f32x4.mul", "f32x4.add");
-          }
-          f.set(sum);
+          multiplyAdd(
+            f,
+            relaxed,
+            sum,
+            () => f.get(left),
+            () => f.get(register),
+          );
         });
       }
     }

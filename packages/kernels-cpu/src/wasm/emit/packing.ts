@@ -94,7 +94,9 @@ function packAlongSide(k: KernelEmitter, operand: Operand, panel: Panel): void {
   const { add, mul } = arithmeticOf(k);
   const { width, address, depth, depthAxis, firstDepth, valid } = panel;
   // The last register of a panel may overlap the one before it.
-  const offsets = Array.from({ length: Math.ceil(width / 4) }, (_, i) => Math.min(i * 4, width - 4));
+  const offsets = Array.from({ length: Math.ceil(width / 4) }, (_, i) =>
+    Math.min(i * 4, width - 4),
+  );
   const full = (): void =>
     each(k, depth, (step) =>
       k.scoped(() => {

@@ -37,6 +37,13 @@ export interface Product {
   readonly scratch: ScratchLayout;
 }
 
+/** A stretch of columns, and the address of their sums. */
+export interface SumBlock {
+  readonly first: Value;
+  readonly count: Value;
+  readonly sums: Value;
+}
+
 function extentOf(k: KernelEmitter, range: Contract["rows"]): Extent {
   const { table } = k;
   const { start, end } = boundsOf(k, range);
@@ -49,11 +56,7 @@ function extentOf(k: KernelEmitter, range: Contract["rows"]): Extent {
 }
 
 /** Puts a product's bounds into locals. */
-export function productOf(
-  k: KernelEmitter,
-  statement: Contract,
-  choice: ContractChoice,
-): Product {
+export function productOf(k: KernelEmitter, statement: Contract, choice: ContractChoice): Product {
   const layout = scratchLayout(choice);
   const at = k.input.scratch;
   return {

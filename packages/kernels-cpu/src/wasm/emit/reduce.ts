@@ -94,9 +94,7 @@ function reduceInLanes(k: KernelEmitter, reduce: Reduce): Accumulators {
     lanesLoop(k, inner.axis, { start: bounds.start, end: middle }, () =>
       accumulate(k, reduce, vectors),
     );
-    plainLoop(k, inner.axis, { start: middle, end: bounds.end }, () =>
-      accumulate(k, reduce, rest),
-    );
+    plainLoop(k, inner.axis, { start: middle, end: bounds.end }, () => accumulate(k, reduce, rest));
   });
   const lanes = [0, 1, 2, 3].map((lane) => laneOf(k, reduce, vectors, lane));
   combineInto(k, reduce, lanes[0]!, asValues(k, reduce, lanes[1]!));

@@ -233,7 +233,8 @@ function maskToInteger(f: FunctionBuilder): void {
 }
 
 function shift(op: "shl" | "shr"): OperatorEmitter {
-  return (f, type) => f.op(op === "shl" ? "i32x4.shl" : type === "i32" ? "i32x4.shr_s" : "i32x4.shr_u");
+  return (f, type) =>
+    f.op(op === "shl" ? "i32x4.shl" : type === "i32" ? "i32x4.shr_s" : "i32x4.shr_u");
 }
 
 /** Operators on four lanes; shifts take a scalar distance, `varyingShift` one for each lane. */
@@ -252,11 +253,17 @@ export const vectorOperators: Readonly<Record<PlainScalarOp, OperatorEmitter>> =
   round: instructions("round", { f32: "f32x4.nearest" }),
   not: instructions("not", { i32: "v128.not", u32: "v128.not", bool: "v128.not" }),
   add: instructions("add", {
-    f32: "f32x4.add", i32: "i32x4.add", u32: "i32x4.add", bool: "v128.or",
+    f32: "f32x4.add",
+    i32: "i32x4.add",
+    u32: "i32x4.add",
+    bool: "v128.or",
   }),
   sub: instructions("sub", { f32: "f32x4.sub", i32: "i32x4.sub", u32: "i32x4.sub" }),
   mul: instructions("mul", {
-    f32: "f32x4.mul", i32: "i32x4.mul", u32: "i32x4.mul", bool: "v128.and",
+    f32: "f32x4.mul",
+    i32: "i32x4.mul",
+    u32: "i32x4.mul",
+    bool: "v128.and",
   }),
   div: (f, type, library) => {
     if (type === "f32") f.op("f32x4.div");
@@ -264,10 +271,16 @@ export const vectorOperators: Readonly<Record<PlainScalarOp, OperatorEmitter>> =
   },
   rem: (f, type, library) => f.call(library.get(lanewise(scalarDivision("rem", type)))),
   min: instructions("min", {
-    f32: "f32x4.min", i32: "i32x4.min_s", u32: "i32x4.min_u", bool: "v128.and",
+    f32: "f32x4.min",
+    i32: "i32x4.min_s",
+    u32: "i32x4.min_u",
+    bool: "v128.and",
   }),
   max: instructions("max", {
-    f32: "f32x4.max", i32: "i32x4.max_s", u32: "i32x4.max_u", bool: "v128.or",
+    f32: "f32x4.max",
+    i32: "i32x4.max_s",
+    u32: "i32x4.max_u",
+    bool: "v128.or",
   }),
   and: instructions("and", { i32: "v128.and", u32: "v128.and", bool: "v128.and" }),
   or: instructions("or", { i32: "v128.or", u32: "v128.or", bool: "v128.or" }),

@@ -87,11 +87,25 @@ export function operands(value: Value): readonly Value[] {
 }
 
 const commutative: ReadonlySet<ScalarOp> = new Set<ScalarOp>([
-  "add", "mul", "min", "max", "and", "or", "xor", "eq", "ne",
+  "add",
+  "mul",
+  "min",
+  "max",
+  "and",
+  "or",
+  "xor",
+  "eq",
+  "ne",
 ]);
 
 const functions: ReadonlySet<ScalarOp> = new Set<ScalarOp>([
-  "exp", "log", "sin", "cos", "tanh", "div", "rem",
+  "exp",
+  "log",
+  "sin",
+  "cos",
+  "tanh",
+  "div",
+  "rem",
 ]);
 
 /** Makes values and keeps one of each. */
@@ -125,8 +139,17 @@ export class ValueTable {
     const number = type === "f32" ? Math.fround(value) : type === "u32" ? value >>> 0 : value | 0;
     const text = Object.is(number, -0) ? "-0" : String(number);
     return this.#intern(`constant ${type} ${text}`, (id) => ({
-      id, kind: "constant", value: number, type, vector: false, depth: 0, volatile: false,
-      loads: false, costly: false, natural: number >= 0, uses: 0,
+      id,
+      kind: "constant",
+      value: number,
+      type,
+      vector: false,
+      depth: 0,
+      volatile: false,
+      loads: false,
+      costly: false,
+      natural: number >= 0,
+      uses: 0,
     }));
   }
 
@@ -145,7 +168,16 @@ export class ValueTable {
     const vector = local.type === "v128";
     // A volatile local is read anew each time it is asked for, but two readings in one place are the same value.
     return this.#intern(`local ${local.index} ${type} ${depth} ${volatile} ${natural}`, (id) => ({
-      id, kind: "local", local, type, vector, depth, volatile, loads: false, costly: false, natural,
+      id,
+      kind: "local",
+      local,
+      type,
+      vector,
+      depth,
+      volatile,
+      loads: false,
+      costly: false,
+      natural,
       uses: 0,
     }));
   }
@@ -153,7 +185,11 @@ export class ValueTable {
   /** `base + (0, 1, 2, 3)`. */
   lanes(base: Value): Value {
     return this.#intern(`lanes ${base.id}`, (id) => ({
-      ...this.#derived("i32", true, [base]), id, kind: "lanes", base, natural: base.natural,
+      ...this.#derived("i32", true, [base]),
+      id,
+      kind: "lanes",
+      base,
+      natural: base.natural,
     }));
   }
 
@@ -161,7 +197,10 @@ export class ValueTable {
   splat(value: Value): Value {
     if (value.vector) return value;
     return this.#intern(`splat ${value.id}`, (id) => ({
-      ...this.#derived(value.type, true, [value]), id, kind: "splat", of: value,
+      ...this.#derived(value.type, true, [value]),
+      id,
+      kind: "splat",
+      of: value,
     }));
   }
 
@@ -181,7 +220,10 @@ export class ValueTable {
     if (commutative.has(op) && args[0]!.id > args[1]!.id) args = [args[1]!, args[0]!];
     return this.#intern(`${op} ${args.map((value) => value.id).join(" ")}`, (id) => ({
       ...this.#derived(type, vector, args),
-      id, kind: "apply", op, args,
+      id,
+      kind: "apply",
+      op,
+      args,
       costly: functions.has(op) || args.some((value) => value.costly),
       natural: (op === "add" || op === "mul") && args.every((value) => value.natural),
     }));
@@ -189,7 +231,12 @@ export class ValueTable {
 
   round(of: Value, dtype: FloatDType): Value {
     return this.#intern(`round ${dtype} ${of.id}`, (id) => ({
-      ...this.#derived("f32", of.vector, [of]), id, kind: "round", dtype, of, costly: true,
+      ...this.#derived("f32", of.vector, [of]),
+      id,
+      kind: "round",
+      dtype,
+      of,
+      costly: true,
     }));
   }
 
@@ -198,7 +245,11 @@ export class ValueTable {
     const key = `load ${buffer} ${access.mode} ${access.offset} ${from.map((value) => value.id).join(" ")}`;
     return this.#intern(key, (id) => ({
       ...this.#derived(type, access.mode !== "scalar", from),
-      id, kind: "load", buffer, access, loads: true,
+      id,
+      kind: "load",
+      buffer,
+      access,
+      loads: true,
       volatile: volatile || from.some((value) => value.volatile),
     }));
   }

@@ -74,7 +74,10 @@ export class LinearMemory {
     for (const block of blocks) {
       const last = this.#free.at(-1);
       if (last && last.address + last.bytes === block.address)
-        this.#free[this.#free.length - 1] = { address: last.address, bytes: last.bytes + block.bytes };
+        this.#free[this.#free.length - 1] = {
+          address: last.address,
+          bytes: last.bytes + block.bytes,
+        };
       else this.#free.push(block);
     }
     // What lies at the end is given back to the unused rest; fresh memory must read as zeros again.

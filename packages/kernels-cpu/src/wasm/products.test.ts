@@ -1,0 +1,264 @@
+// Matrix products of every layout and size against the kernel interpreter, and against themselves: the bits of a row do not
+// depend on the rows that come with it, so neither on the path that the emitter takes.
+import type { Backend, HostTensor, Kernel, Program, Values } from "@millrace/graph";
+import {
+  byteWidth,
+  elementCount,
+  evaluateDim,
+  hostTensor,
+  maxDim,
+  parseKernel,
+  symbolsOf,
+  verifyKernel,
+} from "@millrace/graph";
+import { expectSameValues } from "@millrace/conformance";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createInterpreterBackend } from "../interpreter/backend.ts";
+import { createWasmBackend } from "./backend.ts";
+
+function programOf(kernel: Kernel): Program {
+  let arenaBytes = 0;
+  const buffers = kernel.buffers.map(({ dtype, shape }) => {
+    const offset = arenaBytes;
+    const bytes = elementCount(shape.map(maxDim)) * byteWidth(dtype);
+    arenaBytes = Math.ceil((offset + bytes) / 64) * 64;
+    return { type: { dtype, shape }, place: { kind: "arena", offset } as const };
+  });
+  const bindings = kernel.buffers.map(({ name, dtype, shape, access }, buffer) => ({
+    access,
+    name,
+    type: { dtype, shape },
+    buffer,
+  }));
+  const symbols = kernel.buffers.flatMap(({ shape }) => shape.flatMap(symbolsOf));
+  return {
+    name: kernel.name,
+    sizes: [...new Map(symbols.map((symbol) => [symbol.name, symbol])).values()],
+    inputs: bindings.filter(({ access }) => access === "read"),
+    outputs: bindings.filter(({ access }) => access === "write"),
+    states: [],
+    buffers,
+    kernels: [kernel],
+    steps: [{ kernel: 0, buffers: buffers.map((_, i) => i), label: "test" }],
+    arenaBytes,
+  };
+}
+
+type Sizes = Readonly<Record<string, number>>;
+
+async function run(
+  backend: Backend,
+  text: string,
+  given: Values,
+  sizes: Sizes = {},
+): Promise<Values> {
+  const kernel = parseKernel(text);
+  verifyKernel(kernel);
+  const program = programOf(kernel);
+  const inputs: Record<string, HostTensor> = {};
+  for (const [i, { name, type }] of program.inputs.entries()) {
+    const shape = type.shape.map((dim) => evaluateDim(dim, new Map(Object.entries(sizes))));
+    inputs[name] = given[name] ?? fill(type.dtype, shape, i);
+  }
+  const executable = await backend.load(program, backend.createStore());
+  const outputs = await executable.run(inputs, sizes);
+  executable.dispose();
+  return outputs;
+}
+
+function fill(dtype: HostTensor["dtype"], shape: readonly number[], seed: number): HostTensor {
+  let state = (seed + 1) * 2654435761;
+  const values = Array.from({ length: elementCount(shape) }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+  return hostTensor(dtype, shape, values);
+}
+
+/** Below a unit in the last place of the largest sum for each of a few hundred additions. */
+const tolerance = { ulps: 4, absolute: 3e-5 };
+
+async function check(text: string, given: Values = {}, sizes: Sizes = {}): Promise<void> {
+  const expected = await run(createInterpreterBackend(), text, given, sizes);
+  for (const relaxedSimd of [true, false]) {
+    const actual = await run(createWasmBackend({ relaxedSimd }), text, given, sizes);
+    expectSameValues(actual, expected, {
+      what: `wasm, relaxed SIMD ${relaxedSimd}`,
+      where: text,
+      tolerances: { y: tolerance },
+    });
+  }
+}
+
+const layouts = {
+  "left and right along the depth": ["f32[M, K]", "x[i, k]", "f32[N, K]", "w[j, k]"],
+  "right along the columns": ["f32[M, K]", "x[i, k]", "bf16[K, N]", "w[k, j]"],
+  "both across": ["f32[K, M]", "x[k, i]", "f32[K, N]", "w[k, j]"],
+  expressions: ["bf16[M, K]", "round_bf16(x[i, k] * 0.3)", "e4m3fn[N, K]", "w[j, k] * s[j / 2]"],
+  "gathered rows": ["f32[M, K]", "x[p[i], k]", "f32[2*N, K]", "w[2 * j, k]"],
+  "no axis of neighbours": ["f32[2*M, K]", "x[2 * i, k]", "f32[2*N, 2*K]", "w[2 * j, 2 * k]"],
+} as const;
+type Layout = keyof typeof layouts;
+
+/** A product in which the sizes are numbers, or symbols. */
+function product(
+  layout: Layout,
+  m: number | string,
+  n: number,
+  k: number | string,
+  head = "",
+): string {
+  const [xType, x, wType, w] = layouts[layout];
+  const type = (text: string): string =>
+    text.replace(/\[.*/, (dims) =>
+      dims
+        .replace("2*M", `${typeof m === "number" ? 2 * m : `2*${m}`}`)
+        .replace("2*N", String(2 * n))
+        .replace("2*K", `${typeof k === "number" ? 2 * k : `2*${k}`}`)
+        .replace("M", String(m))
+        .replace("N", String(n))
+        .replace("K", String(k)),
+    );
+  return `kernel k { ${head} read x: ${type(xType)} read w: ${type(wType)} read s: f32[${n}] read p: i32[${m}] write y: f32[${m}, ${n}]
+    contract rows i < ${m}, columns j < ${n}, depth k < ${k} lhs ${x} rhs ${w}
+    result acc { store y[i, j] = acc + s[j] } }`;
+}
+
+const permutation = (length: number): HostTensor =>
+  hostTensor(
+    "i32",
+    [length],
+    Array.from({ length }, (_, i) => length - 1 - i),
+  );
+
+const allLayouts = Object.keys(layouts) as Layout[];
+
+describe.each(allLayouts)("%s", (layout) => {
+  it("of any size", async () => {
+    const some: [number, number, number][] = [
+      [1, 1, 1],
+      [1, 9, 5],
+      [2, 7, 4],
+      [4, 16, 12],
+      [5, 8, 3],
+      [6, 8, 4],
+      [7, 17, 9],
+      [13, 5, 131],
+    ];
+    for (const [m, n, k] of some) await check(product(layout, m, n, k), { p: permutation(m) });
+    const size = fc.integer({ min: 1, max: 40 });
+    await fc.assert(
+      fc.asyncProperty(size, size, size, (m, n, k) =>
+        check(product(layout, m, n, k), { p: permutation(m) }),
+      ),
+      { numRuns: 8 },
+    );
+  });
+
+  it("gives a row the same bits whatever rows come with it", async () => {
+    const backend = createWasmBackend();
+    const most = 11;
+    const K = 262;
+    const text = (m: number): string => product(layout, m, 13, K);
+    const all = await run(backend, text(most), { p: identity(most) });
+    for (const m of [1, 2, 4, 5]) {
+      const x = fill("f32", parseKernel(text(most)).buffers[0]!.shape as number[], 0);
+      const rows = layout === "both across" ? columnsOf(x, m) : firstRows(x, layout, m);
+      const dtype = layout === "expressions" ? "bf16" : "f32";
+      const some = await run(backend, text(m), {
+        p: identity(m),
+        x: hostTensor(dtype, rows.shape, rows.data as Float32Array),
+        w: fill(
+          parseKernel(text(most)).buffers[1]!.dtype,
+          parseKernel(text(most)).buffers[1]!.shape as number[],
+          1,
+        ),
+      });
+      expect(some["y"]!.data).toEqual(all["y"]!.data.subarray(0, m * 13));
+    }
+  });
+});
+
+const identity = (length: number): HostTensor =>
+  hostTensor(
+    "i32",
+    [length],
+    Array.from({ length }, (_, i) => i),
+  );
+
+function firstRows({ shape, data }: HostTensor, layout: Layout, m: number): HostTensor {
+  const rows = layout === "no axis of neighbours" ? 2 * m : m;
+  const kept = data.subarray(0, rows * shape[1]!);
+  return { dtype: "f32", shape: [rows, shape[1]!], data: kept };
+}
+
+function columnsOf({ shape, data }: HostTensor, m: number): HostTensor {
+  const [rows, columns] = shape as [number, number];
+  const kept = Array.from(
+    { length: rows * m },
+    (_, i) => data[Math.floor(i / m) * columns + (i % m)] as number,
+  );
+  return hostTensor("f32", [rows, m], kept);
+}
+
+describe("products", () => {
+  it("cross the blocks of rows, columns and depth", async () => {
+    await check(product("left and right along the depth", 101, 9, 515), { p: permutation(101) });
+    await check(product("right along the columns", 3, 530, 261), { p: permutation(3) });
+    await check(product("both across", 8, 521, 10), { p: permutation(8) });
+  });
+
+  it("of sizes known at run time, none at all included", async () => {
+    const head = "size M in 0..40 size K in 0..300";
+    const text = product("left and right along the depth", "M", 10, "K", head);
+    for (const [M, K] of [
+      [0, 3],
+      [1, 0],
+      [2, 3],
+      [9, 0],
+      [9, 257],
+      [40, 300],
+    ] as const)
+      await check(text, { p: permutation(M) }, { M, K });
+  });
+
+  const offsets = hostTensor("i32", [5], [0, 2, 2, 19, 30]);
+
+  it("of each expert's rows, with batches around", () =>
+    check(
+      `kernel k { read x: f32[2, 30, 8] read w: f32[4, 6, 8] read o: i32[5] write y: f32[2, 30, 6]
+        parallel b < 2 { parallel e < 4 {
+          contract rows r < 30 from o[e] to o[e + 1], columns j < 6, depth k < 8
+          lhs x[b, r, k] rhs w[e, j, k] result acc { store y[b, r, j] = acc } } } }`,
+      { o: offsets },
+    ));
+
+  it("of each expert's rows, with nothing to read four at a time", () =>
+    check(
+      `kernel k { read x: f32[30, 8] read w: f32[4, 12, 16] read o: i32[5] write y: f32[30, 6]
+        parallel e < 4 {
+          contract rows r < 30 from o[e] to o[e + 1], columns j < 6, depth k < 8
+          lhs x[r, k] rhs w[e, 2 * j, 2 * k] result acc { store y[r, j] = acc } } }`,
+      { o: offsets },
+    ));
+
+  it("sum over each expert's rows", () =>
+    check(
+      `kernel k { read a: f32[30, 7] read b: f32[30, 6] read o: i32[5] write y: f32[4, 7, 6]
+        parallel e < 4 {
+          contract rows i < 7, columns j < 6, depth r < 30 from o[e] to o[e + 1]
+          lhs a[r, i] rhs b[r, j] result acc { store y[e, i, j] = acc } } }`,
+      { o: offsets },
+    ));
+
+  it("run bodies that cannot take four columns at once", () =>
+    check(
+      `kernel k { read x: f32[9, 8] read w: f32[6, 8] write y: f32[9, 6]
+        contract rows i < 9, columns j < 6, depth k < 8 lhs x[i, k] rhs w[j, k] result acc {
+          variable v = acc
+          serial t < 6 to j { set v = v * 0.5 + 1.0 }
+          if v > 0.5 { store y[i, j] = v }
+          if v <= 0.5 { store y[i, j] = neg(v) } } }`,
+    ));
+});
