@@ -9,8 +9,10 @@ import { GraphBuilder, add, evaluateDim, isFloat, printGraph } from "@millrace/g
 import type { Tolerance } from "../tolerance.ts";
 import { exact } from "../tolerance.ts";
 import { elementwiseRecipes } from "./elementwise-recipes.ts";
+import { movementRecipes } from "./movement-recipes.ts";
+import { reductionRecipes } from "./reduction-recipes.ts";
+import { routingRecipes } from "./routing-recipes.ts";
 import { shapeArbitrary } from "./shape.ts";
-import { structureRecipes } from "./structure-recipes.ts";
 import type { ValueKind } from "./tensor.ts";
 import { seededTensor } from "./tensor.ts";
 import type { Recipe, Tracked } from "./tracked.ts";
@@ -40,7 +42,9 @@ export interface GraphOptions {
 /** What random graphs are made of. */
 export const recipes: Readonly<Record<string, Recipe>> = {
   ...elementwiseRecipes,
-  ...structureRecipes,
+  ...movementRecipes,
+  ...reductionRecipes,
+  ...routingRecipes,
 };
 
 interface Leaf {

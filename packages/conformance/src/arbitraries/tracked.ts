@@ -5,9 +5,10 @@
  * IEEE arithmetic, rounding, comparison, movement and integers are the same everywhere, so most values have error 0; those are
  * compared for equality, and only they may reach ops that jump (floor, compare, sort, convert to integer).
  */
-import type { DType, FloatDType, Tensor } from "@millrace/graph";
+import type { Dim, DType, FloatDType, Tensor } from "@millrace/graph";
 import { isFloat, largestFinite, maxDim, shapeSize } from "@millrace/graph";
 import { transcendentalUlps } from "../tolerance.ts";
+import { seededTensor } from "./tensor.ts";
 
 export interface Tracked {
   readonly tensor: Tensor;
@@ -116,3 +117,41 @@ export class Draw {
 
 /** Makes a value out of others, or finds that it cannot. */
 export type Recipe = (draw: Draw) => Tracked | undefined | readonly (Tracked | undefined)[];
+
+export const hasRank =
+  (least: number, most = 8) =>
+  ({ tensor }: Tracked): boolean =>
+    tensor.shape.length >= least && tensor.shape.length <= most;
+
+export const isSmall = (elements: Dim): boolean => maxDim(elements) <= largestValue;
+
+/** The same elements elsewhere. */
+export function moved(x: Tracked, tensor: Tensor, filler = 0): Tracked | undefined {
+  return tracked(tensor, Math.max(x.magnitude, filler), x.error);
+}
+
+/** A constant of small values. */
+export function constant(
+  draw: Draw,
+  like: Tensor,
+  shape: readonly number[],
+  seed: number,
+): Tracked {
+  const dtype = isFloat(like.dtype) ? like.dtype : "f32";
+  return {
+    tensor: like.builder.constant(seededTensor(dtype, shape, seed + draw.below(8))),
+    magnitude: 2,
+    error: 0,
+  };
+}
+
+/** A product of `x` and `y` summed over `depth` elements. */
+export function contracted(
+  tensor: Tensor,
+  depth: number,
+  x: Tracked,
+  y: Tracked,
+): Tracked | undefined {
+  const error = x.error * (y.magnitude + y.error) + y.error * x.magnitude;
+  return trackedSum(tensor, depth, x.magnitude * y.magnitude, error);
+}
