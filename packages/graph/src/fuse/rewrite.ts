@@ -110,15 +110,13 @@ function copyNode(
 export function removeDead(graph: Graph): Graph {
   const live = new Set<number>();
   const updated = new Set(graph.updates.map(({ name }) => name));
-  const visit = (id: number): void => {
-    if (live.has(id)) return;
-    live.add(id);
-    for (const { node } of graph.nodes[id]!.inputs) visit(node);
-  };
-  for (const { value } of [...graph.outputs, ...graph.updates]) visit(value.node);
+  for (const { value } of [...graph.outputs, ...graph.updates]) live.add(value.node);
   for (const node of graph.nodes)
     if (node.op === inputOp || (node.op === stateOp && updated.has(String(node.attrs["name"]))))
-      visit(node.id);
+      live.add(node.id);
+  // Nodes stand after their inputs, so one sweep backwards sees every reader first, however deep the graph.
+  for (const { id, inputs } of graph.nodes.toReversed())
+    if (live.has(id)) for (const { node } of inputs) live.add(node);
   const renumbered = new Map<number, number>();
   const nodes: Node[] = [];
   const move = ({ node, output }: ValueRef): ValueRef => ({ node: renumbered.get(node)!, output });
