@@ -69,7 +69,7 @@ async function report(error: unknown, { stderr }: CliContext): Promise<number> {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const { InternalError, MillraceError } = await import("@millrace/graph");
   if (error instanceof MillraceError) {
-    stderr.write(`millrace: ${error.message.replaceAll(/\s*\n\s*/g, " ")}\n`);
+    stderr.write(`millrace: ${oneLine(error.message)}\n`);
     if (error instanceof InternalError) stderr.write(`${error.stack ?? ""}\n`);
     return 1;
   }
@@ -77,6 +77,15 @@ async function report(error: unknown, { stderr }: CliContext): Promise<number> {
     `millrace: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
   );
   return 1;
+}
+
+/**
+ * A message as one line of a terminal. Names in it may come from damaged files: what controls the terminal is shown as a
+ * space, and of what is very long the middle is left out, since the remedy stands at the end.
+ */
+function oneLine(message: string): string {
+  const line = message.replaceAll(/[\s\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ");
+  return line.length <= 2000 ? line : `${line.slice(0, 1000)} … ${line.slice(-900)}`;
 }
 
 function packageVersion(): string {

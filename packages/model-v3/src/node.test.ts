@@ -73,6 +73,23 @@ describe("errors are CheckpointErrors with path and remedy", () => {
     await source.close();
   });
 
+  test("a tensor larger than memory, in a file that has all of it", async () => {
+    const path = join(folder, "huge.safetensors");
+    const entry = { dtype: "U8", shape: [2 ** 40], data_offsets: [0, 2 ** 40] };
+    const header = new TextEncoder().encode(JSON.stringify({ huge: entry }));
+    const length = new Uint8Array(8);
+    new DataView(length.buffer).setBigUint64(0, BigInt(header.length), true);
+    await writeFile(path, Buffer.concat([length, header]));
+    // No block of the disk is used for what was never written.
+    await truncate(path, 8 + header.length + 2 ** 40);
+    const file = await openSafetensorsFile(path);
+    try {
+      await expect(file.read("huge")).rejects.toThrow(/do not fit into memory.*huge\.safetensors/);
+    } finally {
+      await file.close();
+    }
+  });
+
   test("a truncated weight file", async () => {
     await saveParameters(nodeDirectory(folder), preset("tiny"), zeros);
     await truncate(join(folder, "model.safetensors"), 5000);

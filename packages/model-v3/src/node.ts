@@ -82,7 +82,7 @@ function fileSource(path: string, handle: FileHandle, byteLength: number): ByteS
     byteLength,
     async read(offset, length) {
       if (offset + length > byteLength) throw pastTheEnd(path, offset, length);
-      const bytes = new Uint8Array(length);
+      const bytes = allocate(path, length);
       for (let done = 0; done < length;) {
         const { bytesRead } = await attempt("reading", path, () =>
           handle.read(bytes, done, Math.min(length - done, maxTransfer), offset + done),
@@ -94,6 +94,20 @@ function fileSource(path: string, handle: FileHandle, byteLength: number): ByteS
     },
     close: () => handle.close(),
   };
+}
+
+/** Room for a part of a file; files may be larger than memory, and than any array. */
+function allocate(path: string, length: number): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch (cause) {
+    throw new CheckpointError({
+      what: `${length} bytes of the file do not fit into memory at once`,
+      where: path,
+      hint: "Split its largest tensors, or use a machine with more memory.",
+      cause,
+    });
+  }
 }
 
 /** A folder on disk. Files appear in it whole: written aside, made durable, then renamed. */

@@ -20,7 +20,7 @@ import {
 import type { ModelConfig, QuantizationConfig, YarnScaling } from "./config.ts";
 
 const size = { min: 1, max: 2 ** 31 - 1 };
-const layers = { min: 1, max: 1024 };
+const layers = { min: 1, max: 256 };
 const experts = { min: 0, max: 4096 };
 
 /** Checks a parsed `config.json`; `where` names its file in messages. */

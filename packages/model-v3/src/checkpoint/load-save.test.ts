@@ -196,6 +196,16 @@ describe("a checkpoint that does not fit", () => {
     expect(await rejection(source)).toMatch(/missing: model\.norm\.weight.*at ckpt.*config\.json/);
   });
 
+  test("millions of claimed experts are refused before a name is made for each", async () => {
+    const { weights } = await save(tiny);
+    const claimed = { ...tiny, numHiddenLayers: 256, nRoutedExperts: 4096 };
+    const begun = performance.now();
+    await expect(load(weights, claimed)).rejects.toThrow(
+      /are \d+ tensors, but 256 layers of 4096 experts take 31\d{5} at ckpt/,
+    );
+    expect(performance.now() - begun).toBeLessThan(5000);
+  });
+
   test("extra tensors alone do not stop loading", async () => {
     const source = await edited((tensors) => {
       const data = (): Float32Array => new Float32Array(1);

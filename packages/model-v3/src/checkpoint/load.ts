@@ -48,11 +48,27 @@ function blockOf(config: ModelConfig): readonly [number, number] {
   return config.quantizationConfig?.weightBlockSize ?? [128, 128];
 }
 
+/** More tensors missing than any report of them is good for. */
+const maxMissing = 100_000;
+
+/** What a configuration claims costs memory here, a name per tensor; the largest published model has 92,000. */
+function checkCount(source: TensorSource, config: ModelConfig, table: readonly ParameterSpec[]): void {
+  const needed = table.reduce((sum, { experts }) => sum + Math.max(1, experts), 0);
+  if (needed <= source.entries.size + maxMissing) return;
+  throw new CheckpointError({
+    what: `the weights are ${source.entries.size} tensors, but ${config.numHiddenLayers} layers of ${config.nRoutedExperts} experts take ${needed}`,
+    where: source.name,
+    hint: "Use the config.json that belongs to these weights.",
+  });
+}
+
 /** Compares a checkpoint with a configuration; of the values only repeated tensors are read. */
 export async function checkParameters(
   source: TensorSource,
   config: ModelConfig,
 ): Promise<LoadReport> {
+  const table = parameterTable(config);
+  checkCount(source, config, table);
   const missing: string[] = [];
   const misshapen: Misfit[] = [];
   const expected = new Set<string>();
@@ -73,7 +89,7 @@ export async function checkParameters(
     else if (isFp8(entry.dtype) && shape.length === 2)
       check(scaleName(name), scaleShape(shape, blockOf(config)), true);
   };
-  for (const spec of parameterTable(config))
+  for (const spec of table)
     for (const name of checkpointNames(spec)) check(name, checkpointShape(spec));
   const unequal: string[] = [];
   for (const { name, of } of parameterAliases(config)) {

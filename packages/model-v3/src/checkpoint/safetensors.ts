@@ -41,7 +41,7 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   const { name, byteLength } = source;
   if (byteLength < 10)
     throw broken(`a safetensors file needs at least 10 bytes, this one has ${byteLength}`, name);
-  const prefix = await source.read(0, 8);
+  const prefix = await source.read(0, 9);
   const claimed = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
   if (claimed > BigInt(byteLength - 8))
     throw broken(
@@ -51,6 +51,8 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
     );
   if (claimed > BigInt(maxHeaderBytes))
     throw broken(`the header claims ${claimed} bytes; the format allows ${maxHeaderBytes}`, name);
+  // Before a header of megabytes is read for nothing.
+  if (prefix[8] !== 0x7b) throw broken("the header does not begin with {", name);
   const headerLength = Number(claimed);
   const header = decodeText(await source.read(8, headerLength), `${name}, header`);
   const { entries, metadata } = parseHeader(header, 8 + headerLength, byteLength, name);
@@ -69,7 +71,6 @@ function parseHeader(
   fileLength: number,
   name: string,
 ): { entries: Map<string, TensorEntry>; metadata: Map<string, string> } {
-  if (!text.startsWith("{")) throw broken("the header does not begin with {", name);
   const header = parseJson(text, `${name}, header`) as Record<string, unknown>;
   const duplicate = findDuplicateKey(text);
   if (duplicate !== undefined) throw broken(`the header has the key ${duplicate} twice`, name);
