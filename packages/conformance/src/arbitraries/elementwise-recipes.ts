@@ -95,7 +95,7 @@ export function commonShape(a: Tensor, b: Tensor): readonly Dim[] | undefined {
   return maxDim(shapeSize(shape)) <= largestValue ? shape : undefined;
 }
 
-const floatNumbers = [0, 1, -1, 0.5, -2.5, 3];
+const floatNumbers = [0, 1, -1, 0.5, -2.5, 3, -0];
 const integerNumbers = [0, 1, 3, 7, 31];
 
 interface Pair {

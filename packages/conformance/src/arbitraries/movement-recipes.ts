@@ -24,7 +24,17 @@ import {
   updateSlice,
 } from "@millrace/graph";
 import type { Draw, Recipe } from "./tracked.ts";
-import { elementsOf, hasDType, largestValue, tracked, hasRank, isSmall, moved } from "./tracked.ts";
+import {
+  elementsOf,
+  hasDType,
+  hasRank,
+  isExact,
+  isFloatValue,
+  isSmall,
+  largestValue,
+  moved,
+  tracked,
+} from "./tracked.ts";
 
 const reshaping: Recipe = (draw) => {
   const x = draw.value(hasRank(0, 5));
@@ -77,10 +87,13 @@ const padding: Recipe = (draw) => {
   if (!x) return undefined;
   const axis = draw.below(x.tensor.shape.length);
   const [low, high] = [draw.below(4), draw.below(4)];
-  const value = x.tensor.dtype === "bool" ? 1 : draw.of([0, 1, 3]);
+  const value =
+    x.tensor.dtype === "bool"
+      ? 1
+      : draw.of(isFloatValue(x) && isExact(x) ? [0, 1, -0, Infinity, -Infinity] : [0, 1, 3]);
   const shape = x.tensor.shape.with(axis, addDims(x.tensor.shape[axis]!, low + high));
   if (!isSmall(shapeSize(shape))) return undefined;
-  return moved(x, pad(x.tensor, axis, low, high, value), value);
+  return moved(x, pad(x.tensor, axis, low, high, value), Math.abs(value));
 };
 
 const broadcasting: Recipe = (draw) => {

@@ -11,6 +11,7 @@ import type { AnyOp, Attributes } from "../op.ts";
 import type { TensorType } from "../shape.ts";
 import { formatType } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { formatAttribute, formatElements } from "../text.ts";
 
 /** One application of an op, as a rule sees it. */
 export interface Application {
@@ -55,12 +56,13 @@ class RewritingBuilder extends GraphBuilder {
     value?: HostTensor,
   ): readonly Tensor[] {
     if (value && value.data.length > 16) return super.push(op, inputs, attrs, outputs, value);
-    const key = JSON.stringify([
+    // The text keeps what JSON would not: infinities, NaN, the sign of zero; and the order of keys does not matter.
+    const key = [
       this.#idOf(op),
-      inputs.map(({ ref }) => [ref.node, ref.output]),
-      attrs,
-      value ? [formatType(outputs[0]!), ...value.data].map(String) : 0,
-    ]);
+      ...inputs.map(({ ref }) => `${ref.node}.${ref.output}`),
+      formatAttribute(attrs),
+      value ? `${formatType(outputs[0]!)} ${formatElements(value)}` : "",
+    ].join(" ");
     const known = this.#shared.get(key);
     if (known) return known;
     const tensors = super.push(op, inputs, attrs, outputs, value);
