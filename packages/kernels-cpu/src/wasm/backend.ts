@@ -24,6 +24,7 @@ import {
 } from "@millrace/graph";
 import { probeWasm, wasmCapabilities } from "./capabilities.ts";
 import { printConfiguration } from "./configure/configure.ts";
+import { disassemble } from "./emit/disassemble.ts";
 import {
   compileModule,
   configureProgram,
@@ -87,7 +88,7 @@ function printProgramConfiguration(program: Program, relaxed: boolean): string {
     return lines ? `${head}\n${lines.replaceAll(/^/gm, "  ")}` : head;
   });
   const head = `wasm module of ${program.name}: ${bytes.length} bytes, ${program.kernels.length} kernels, ${program.steps.length} calls, ${scratchBytes(configurations)} bytes of scratch, products ${relaxed ? "fused" : "not fused"}`;
-  return [head, ...kernels, ""].join("\n");
+  return [head, ...kernels, "", disassemble(bytes)].join("\n");
 }
 
 function loadProgram(program: Program, store: WasmStore, relaxed: boolean): Executable {

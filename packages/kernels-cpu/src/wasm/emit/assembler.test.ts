@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import wabt from "wabt";
 import { ModuleBuilder } from "./assembler.ts";
+import { disassemble } from "./disassemble.ts";
 import { laneOpcodes, memoryLaneOpcodes, memoryOpcodes, plainOpcodes } from "./opcodes.ts";
 import type { LaneOp, MemoryLaneOp, MemoryOp, PlainOp } from "./opcodes.ts";
 
@@ -41,7 +42,9 @@ describe("opcodes", () => {
       ...lane.map((op) => `${op} 1`),
       "))",
     ].join("\n");
-    expect(hex(module.encode())).toBe(hex(await fromText(text)));
+    const bytes = module.encode();
+    expect(hex(bytes)).toBe(hex(await fromText(text)));
+    expect(hex(await fromText(disassemble(bytes)))).toBe(hex(bytes));
   });
 });
 
@@ -147,8 +150,13 @@ describe("ModuleBuilder", () => {
     expect(hex(module.encode())).toBe(hex(await fromText(text)));
   });
 
+  it("is read back by the disassembler", async () => {
+    const bytes = module.encode();
+    expect(hex(await fromText(disassemble(bytes)))).toBe(hex(bytes));
+  });
+
   it("is valid", () => {
-    // Two stray vectors of the helper would be left on its stack, so only the well-typed part is validated here.
+    // The module above leaves values on its stacks, for the bytes alone; this one fits its types.
     const clean = new ModuleBuilder();
     clean.importMemory({ module: "env", name: "memory", minimum: 1 });
     const sum = clean.define({ params: ["i32", "i32"], results: ["i32"] }, (f) => {

@@ -22,7 +22,15 @@ export class LinearMemory {
   #scratch: Block = { address: 0, bytes: 0 };
 
   constructor() {
-    this.memory = new WebAssembly.Memory({ initial: 1 });
+    try {
+      this.memory = new WebAssembly.Memory({ initial: 1 });
+    } catch (cause) {
+      throw new DeviceError({
+        what: "no address space for another WebAssembly memory",
+        hint: "Dispose of stores that are no longer used; each holds a memory.",
+        cause,
+      });
+    }
   }
 
   /** An aligned block of zeros; `purpose` is for the error when there is no room. */
