@@ -64,9 +64,9 @@ test("activated counts the chosen experts only", () => {
 
 test("GQA compares with the model's own groups, or eight, or the next smaller divisor", () => {
   const config = { ...preset("small"), attention: "gqa" as const, numKeyValueHeads: 2 };
-  expect(cachedValues(config, "gqa")).toBe(2 * 64);
-  expect(cachedValues(preset("small"), "gqa")).toBe(6 * 64);
-  expect(cachedValues({ ...preset("small"), numAttentionHeads: 10 }, "gqa")).toBe(5 * 64);
+  expect(cachedValues(config, "gqa")).toBe(2 * 32);
+  expect(cachedValues(preset("small"), "gqa")).toBe(4 * 32);
+  expect(cachedValues({ ...preset("small"), numAttentionHeads: 10 }, "gqa")).toBe(5 * 32);
 });
 
 test("stacked experts are as many values as their checkpoint tensors", () => {

@@ -154,28 +154,34 @@ function tiny(): ModelConfig {
     qkRopeHeadDim: 8,
     vHeadDim: 16,
     maxPositionEmbeddings: 512,
+    initializerRange: 0.08,
   };
 }
 
+/**
+ * Chosen by what reaches the lowest held-out loss in three minutes on one core: narrower than one would think, since more
+ * text then goes by. Narrow models want larger initial weights than 0.02.
+ */
 function small(): ModelConfig {
   return {
     ...trainable(),
-    hiddenSize: 192,
-    intermediateSize: 512,
-    moeIntermediateSize: 128,
+    hiddenSize: 96,
+    intermediateSize: 256,
+    moeIntermediateSize: 48,
     numHiddenLayers: 4,
     nRoutedExperts: 16,
     numExpertsPerTok: 4,
     nGroup: 4,
     topkGroup: 2,
-    numAttentionHeads: 6,
-    numKeyValueHeads: 6,
-    qLoraRank: 96,
-    kvLoraRank: 64,
-    qkNopeHeadDim: 32,
-    qkRopeHeadDim: 16,
-    vHeadDim: 32,
+    numAttentionHeads: 4,
+    numKeyValueHeads: 4,
+    qLoraRank: 64,
+    kvLoraRank: 32,
+    qkNopeHeadDim: 16,
+    qkRopeHeadDim: 8,
+    vHeadDim: 16,
     maxPositionEmbeddings: 1024,
+    initializerRange: 0.07,
   };
 }
 

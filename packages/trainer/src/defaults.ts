@@ -6,17 +6,27 @@ import type { ModelConfig } from "@millrace/model-v3";
 
 import type { TrainingSettings } from "./trainer.ts";
 
-export type DefaultSettings = Pick<
-  TrainingSettings,
-  "steps" | "batchSize" | "sequenceLength" | "learningRate"
+export type DefaultSettings = Required<
+  Pick<
+    TrainingSettings,
+    "steps" | "batchSize" | "sequenceLength" | "learningRate" | "biasUpdateSpeed"
+  >
 >;
 
-const tiny: DefaultSettings = { steps: 300, batchSize: 8, sequenceLength: 64, learningRate: 4e-3 };
-const small: DefaultSettings = {
-  steps: 400,
+/** Short runs need a faster bias than the published 0.001: it has hundreds of steps, not hundreds of thousands. */
+const tiny: DefaultSettings = {
+  steps: 300,
   batchSize: 8,
+  sequenceLength: 64,
+  learningRate: 4e-3,
+  biasUpdateSpeed: 0.01,
+};
+const small: DefaultSettings = {
+  steps: 1500,
+  batchSize: 4,
   sequenceLength: 128,
   learningRate: 3e-3,
+  biasUpdateSpeed: 0.01,
 };
 
 /** Defaults for `config`; `preset` names the one it came from. */
@@ -28,5 +38,6 @@ export function defaultSettings(config: ModelConfig, preset?: "tiny" | "small"):
     batchSize: 4,
     sequenceLength: Math.min(256, config.maxPositionEmbeddings),
     learningRate: Math.min(4e-3, 0.25 / config.hiddenSize),
+    biasUpdateSpeed: 0.001,
   };
 }

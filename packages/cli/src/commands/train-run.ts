@@ -4,7 +4,7 @@
  */
 import { dirname, join, resolve } from "node:path";
 
-import type { JsonValue, TrainingSettings } from "@millrace/trainer";
+import type { DefaultSettings, JsonValue, TrainingSettings } from "@millrace/trainer";
 
 import { CommandFailed, type CliContext } from "../context.ts";
 import { pickBackend } from "../pick-backend.ts";
@@ -78,7 +78,7 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
 function settingsOf(
   options: TrainOptions,
   saved: Readonly<Record<string, JsonValue>> | undefined,
-  defaults: Pick<TrainingSettings, "steps" | "batchSize" | "sequenceLength" | "learningRate">,
+  defaults: DefaultSettings,
   savedSeed: number | undefined,
 ): TrainingSettings {
   const was = (name: string): number | undefined =>
@@ -90,6 +90,7 @@ function settingsOf(
     batchSize: options.batchSize ?? was("batchSize") ?? defaults.batchSize,
     sequenceLength: options.sequenceLength ?? was("sequenceLength") ?? defaults.sequenceLength,
     learningRate: options.learningRate ?? schedule?.peak ?? defaults.learningRate,
+    biasUpdateSpeed: was("biasUpdateSpeed") ?? defaults.biasUpdateSpeed,
     precision: options.precision ?? precision ?? "f32",
     seed: options.seed ?? savedSeed ?? 0,
   };

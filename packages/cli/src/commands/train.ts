@@ -50,7 +50,7 @@ export function addTrain(program: Command, context: CliContext): void {
       .requiredOption("--out <dir>", "where the run goes")
       .option(
         "--steps <n>",
-        "optimizer steps in total (default: tiny 300, small 400, others 1000)",
+        "optimizer steps in total (default: tiny 300, small 1500, others 1000)",
         wholeNumber(1),
       )
       .addOption(
@@ -63,11 +63,7 @@ export function addTrain(program: Command, context: CliContext): void {
         "of the initial weights and the order of the data (default: 0)",
         wholeNumber(0),
       )
-      .option(
-        "--batch-size <n>",
-        "sequences per step (default: tiny 8, small 8, others 4)",
-        wholeNumber(1),
-      )
+      .option("--batch-size <n>", "sequences per step (default: tiny 8, others 4)", wholeNumber(1))
       .option(
         "--sequence-length <n>",
         "tokens per sequence (default: tiny 64, small 128, others up to 256)",
