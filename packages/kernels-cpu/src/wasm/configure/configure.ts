@@ -75,6 +75,10 @@ function accessCost(expr: Expr, shapes: Shapes, scope: Scope | undefined): numbe
 function blockCost(block: readonly Statement[], shapes: Shapes, scope: Scope | undefined): number {
   let cost = 0;
   for (const statement of block) {
+    if (statement.kind === "reduce") {
+      cost += reduceCost(statement, shapes, scope);
+      continue;
+    }
     for (const expr of expressionsOf(statement)) cost += accessCost(expr, shapes, scope);
     if (statement.kind === "store")
       cost += scope

@@ -50,6 +50,11 @@ function reduceByLn2(f: FunctionBuilder, lib: Library, x: Local): { n: Local; r:
   lib.f32x4(f, Math.LOG2E);
   f.op("f32x4.mul", "f32x4.nearest");
   const n = f.save("v128");
+  return { n, r: reduceBy(f, lib, x, n) };
+}
+
+/** x - n ln 2, with ln 2 in two parts: n times the first is exact. */
+function reduceBy(f: FunctionBuilder, lib: Library, x: Local, n: Local): Local {
   f.get(x);
   f.get(n);
   lib.f32x4(f, LN2_HIGH);
@@ -57,7 +62,7 @@ function reduceByLn2(f: FunctionBuilder, lib: Library, x: Local): { n: Local; r:
   f.get(n);
   lib.f32x4(f, LN2_LOW);
   f.op("f32x4.mul", "f32x4.sub");
-  return { n, r: f.save("v128") };
+  return f.save("v128");
 }
 
 /** Leaves e^r - 1 for |r| <= ln 2 / 2: r + r² (1/2 + r/6 + …). */
@@ -84,38 +89,42 @@ function powerOfTwo(f: FunctionBuilder): void {
   f.op("i32x4.shl");
 }
 
-/** e^x. Results below the smallest normal number are rounded once more; NaN stays NaN. */
+// 1.5 × 2^23: a float this large has a unit of 1, so adding it rounds to an integer, which is left in the low bits.
+const ROUNDING = 12582912;
+
+/** e^x. Results below 1.1762e-38, just above the smallest normal number, are 0; NaN stays NaN. */
 export const exp: LibraryFunction = {
   name: "exp",
   signature: unaryVector,
   body(f, lib) {
-    // Beyond these bounds the result is 0 or infinity anyway; pmin and pmax keep a NaN in their first operand.
-    f.get(f.param(0));
-    lib.f32x4(f, -105);
-    f.op("f32x4.pmax");
-    lib.f32x4(f, 89.5);
-    f.op("f32x4.pmin");
-    const x = f.save("v128");
-    const { n, r } = reduceByLn2(f, lib, x);
+    const x = f.param(0);
+    f.get(x);
+    lib.f32x4(f, Math.LOG2E);
+    f.op("f32x4.mul");
+    lib.f32x4(f, ROUNDING);
+    f.op("f32x4.add");
+    const rounded = f.save("v128");
+    f.get(rounded);
+    lib.f32x4(f, ROUNDING);
+    f.op("f32x4.sub");
+    const r = reduceBy(f, lib, x, f.save("v128"));
     expm1Polynomial(f, lib, r);
     lib.f32x4(f, 1);
     f.op("f32x4.add");
-    // 2^n in two factors, because n runs from -152 to 129.
-    f.get(n);
-    f.op("i32x4.trunc_sat_f32x4_s");
-    const exponent = f.save("v128");
-    f.get(exponent);
-    f.i32(1);
-    f.op("i32x4.shr_s");
-    const half = f.save("v128");
-    f.get(half);
-    powerOfTwo(f);
-    f.op("f32x4.mul");
-    f.get(exponent);
-    f.get(half);
-    f.op("i32x4.sub");
-    powerOfTwo(f);
-    f.op("f32x4.mul");
+    // e^r lies between 0.7 and 1.42: adding n to its exponent multiplies it by 2^n.
+    f.get(rounded);
+    f.i32(23);
+    f.op("i32x4.shl", "i32x4.add");
+    f.get(x);
+    lib.f32x4(f, -87.336);
+    f.op("f32x4.ge", "v128.and");
+    // What is too large, or not a number, is neither below nor at the limit.
+    f.get(x);
+    lib.f32x4(f, Infinity);
+    f.op("f32x4.add");
+    f.get(x);
+    lib.f32x4(f, 88.72283);
+    f.op("f32x4.le", "v128.bitselect");
   },
 };
 
