@@ -17,7 +17,7 @@ import {
 import { createWasmBackend } from "@millrace/kernels-cpu";
 import { batchSize, ternaryMlp, ternaryMlpParameters } from "./ternary-mlp.ts";
 
-const layer = { width: 8, hiddenWidth: 32 };
+const layer = { width: 8, hiddenWidth: 64 };
 const rows = 64;
 
 /** A number from -1 to 1 that depends on its arguments only. */
