@@ -13,7 +13,11 @@ const write = process.argv.includes("--write");
 /** Examples import packages by name, so they must lie where these are installed. */
 const workFolder = join(root, ".cache/documents");
 
-function run({ language, code }: DocumentExample): { status: number | null; output: string; errors: string } {
+function run({ language, code }: DocumentExample): {
+  status: number | null;
+  output: string;
+  errors: string;
+} {
   mkdirSync(workFolder, { recursive: true });
   const file = join(workFolder, `example.${language}`);
   writeFileSync(file, code);

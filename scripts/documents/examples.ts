@@ -47,5 +47,8 @@ export function withOutputs(
 ): string {
   return outputs
     .toSorted((a, b) => b.at[0] - a.at[0])
-    .reduce((text, { at, text: output }) => text.slice(0, at[0]) + output + text.slice(at[1]), document);
+    .reduce(
+      (text, { at, text: output }) => text.slice(0, at[0]) + output + text.slice(at[1]),
+      document,
+    );
 }

@@ -21,8 +21,7 @@ const layer = { width: 8, hiddenWidth: 64 };
 const rows = 64;
 
 /** A number from -1 to 1 that depends on its arguments only. */
-const noise = (stream: number, i: number): number =>
-  threefry2x32(7, stream, 0, i)[0] / 2 ** 31 - 1;
+const noise = (stream: number, i: number): number => threefry2x32(7, stream, 0, i)[0] / 2 ** 31 - 1;
 
 export async function train(backend: Backend, steps: number): Promise<readonly number[]> {
   const step = declare("ternary_step", (b) => {

@@ -5,7 +5,16 @@
 
 /** Element type of a tensor, by its usual name. `i64` may stand at a program's edges only. */
 export type DType =
-  "f32" | "f16" | "bf16" | "e4m3fn" | "e5m2" | "i32" | "u32" | "u8" | "bool" | "i64";
+  | "f32"
+  | "f16"
+  | "bf16"
+  | "e4m3fn"
+  | "e5m2"
+  | "i32"
+  | "u32"
+  | "u8"
+  | "bool"
+  | "i64";
 
 /** Every dtype, widest float first. */
 export const dtypes: readonly DType[] = [
@@ -43,11 +52,7 @@ export type FloatDType = "f32" | "f16" | "bf16" | "e4m3fn" | "e5m2";
 
 export function isFloat(dtype: DType): dtype is FloatDType {
   return (
-    dtype === "f32" ||
-    dtype === "f16" ||
-    dtype === "bf16" ||
-    dtype === "e4m3fn" ||
-    dtype === "e5m2"
+    dtype === "f32" || dtype === "f16" || dtype === "bf16" || dtype === "e4m3fn" || dtype === "e5m2"
   );
 }
 

@@ -12,11 +12,33 @@ import type { Dim } from "./shape.ts";
 export type ScalarType = "f32" | "i32" | "u32" | "bool";
 
 export type UnaryOp =
-  | "neg" | "abs" | "sign" | "exp" | "log" | "sin" | "cos" | "tanh" | "sqrt" | "floor" | "ceil"
-  | "round" | "not";
+  | "neg"
+  | "abs"
+  | "sign"
+  | "exp"
+  | "log"
+  | "sin"
+  | "cos"
+  | "tanh"
+  | "sqrt"
+  | "floor"
+  | "ceil"
+  | "round"
+  | "not";
 /** `div` and `rem` of integers truncate, by zero they give 0; `shr` is logical on u32, arithmetic on i32. */
 export type BinaryOp =
-  | "add" | "sub" | "mul" | "div" | "rem" | "min" | "max" | "and" | "or" | "xor" | "shl" | "shr";
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  | "rem"
+  | "min"
+  | "max"
+  | "and"
+  | "or"
+  | "xor"
+  | "shl"
+  | "shr";
 export type CompareOp = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
 /** `to_i32`/`to_u32` of floats truncate and saturate, NaN gives 0; `bitcast_*` keep the bits. */
 export type ConvertOp = "to_f32" | "to_i32" | "to_u32" | "to_bool" | "bitcast_f32" | "bitcast_u32";
@@ -45,7 +67,12 @@ export type Expr =
       readonly args: readonly Expr[];
     }
   /** The nearest value of a narrow float format, ties to even, as an f32. */
-  | { readonly kind: "round"; readonly type: "f32"; readonly dtype: FloatDType; readonly value: Expr };
+  | {
+      readonly kind: "round";
+      readonly type: "f32";
+      readonly dtype: FloatDType;
+      readonly value: Expr;
+    };
 
 /** The register type that holds a dtype. */
 export function scalarType(dtype: DType): ScalarType {

@@ -7,7 +7,12 @@ import { ShapeError } from "./errors.ts";
 import { decodeFloat, encodeFloat } from "./float-formats.ts";
 
 export type HostArray =
-  Float32Array | Uint16Array | Uint8Array | Int32Array | Uint32Array | BigInt64Array;
+  | Float32Array
+  | Uint16Array
+  | Uint8Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array;
 
 /** Row-major values of one tensor, in storage form. */
 export interface HostTensor {

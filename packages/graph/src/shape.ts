@@ -194,7 +194,8 @@ export function parseDim(text: string, symbols: ReadonlyMap<string, SizeSymbol>)
     for (const factor of product!.split("*")) {
       const symbol = symbols.get(factor);
       if (/^\d+$/.test(factor)) value = multiplyDims(value, Number(factor));
-      else if (symbol) value = multiplyDims(value, { terms: [{ coefficient: 1, symbols: [symbol] }] });
+      else if (symbol)
+        value = multiplyDims(value, { terms: [{ coefficient: 1, symbols: [symbol] }] });
       else invalid();
     }
     sum = addDims(sum, value);

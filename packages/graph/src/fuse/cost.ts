@@ -36,8 +36,7 @@ function weigh(expr: Expr): number {
     if (part.kind !== "apply") return;
     if (heavy.has(part.op)) cost += 10;
     else if (part.op === "select") cost += 2;
-    else if (part.type === "f32")
-      cost += part.op === "div" || part.op === "sqrt" ? 4 : 1;
+    else if (part.type === "f32") cost += part.op === "div" || part.op === "sqrt" ? 4 : 1;
     else if (part.type === "u32") cost += 1;
   });
   return cost;

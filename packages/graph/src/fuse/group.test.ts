@@ -62,13 +62,7 @@ test("a costly value with two readers is stored, a cheap one is computed twice",
     const cheap = mul(x, 2);
     return { a: sum(costly, [0]), b: sum(costly, [1]), c: sum(cheap, [0]), d: sum(cheap, [1]) };
   });
-  expect(groupsOf(graph)).toEqual([
-    "exp",
-    "sum",
-    "sum",
-    "broadcast mul sum",
-    "broadcast mul sum",
-  ]);
+  expect(groupsOf(graph)).toEqual(["exp", "sum", "sum", "broadcast mul sum", "broadcast mul sum"]);
 });
 
 test("what broadcasts is not computed again for every element", () => {
@@ -107,7 +101,11 @@ test("without fusion every node is a kernel of its own", () => {
 
 test("an optimizer's moments and its parameter are one kernel", () => {
   const graph = declare("moments", (b) => {
-    const [w, m, g] = [b.parameter("w", "f32", [9]), b.state("m", "f32", [9]), b.input("g", "f32", [9])];
+    const [w, m, g] = [
+      b.parameter("w", "f32", [9]),
+      b.state("m", "f32", [9]),
+      b.input("g", "f32", [9]),
+    ];
     const next = add(mul(m, 0.9), mul(g, 0.1));
     b.update(m, next);
     b.update(w, add(w, div(next, 3)));

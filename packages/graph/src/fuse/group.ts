@@ -116,7 +116,8 @@ function absorbEpilogues(
   for (const hero of graph.nodes.toReversed()) {
     const { body } = hero.op;
     const fits =
-      body.class === "reduction" || (body.class === "primitive" && withEpilogue.has(body.primitive));
+      body.class === "reduction" ||
+      (body.class === "primitive" && withEpilogue.has(body.primitive));
     if (!fits) continue;
     const type = hero.outputs[0]!;
     let last = hero;

@@ -76,11 +76,17 @@ const finish = ({ group, nodes, stores }: Draft): Group => ({
   stores: [...stores].toSorted((a, b) => a - b),
 });
 
-const shapeOf = (graph: Graph, { root }: Draft): (typeof graph.nodes)[number]["outputs"][number]["shape"] =>
-  graph.nodes[root]!.outputs[0]!.shape;
+const shapeOf = (
+  graph: Graph,
+  { root }: Draft,
+): (typeof graph.nodes)[number]["outputs"][number]["shape"] => graph.nodes[root]!.outputs[0]!.shape;
 
 /** Every read of `values` inside the group is at the index of its stores. */
-function readsInPlace(graph: Graph, { nodes, stores }: Draft, values: ReadonlySet<number>): boolean {
+function readsInPlace(
+  graph: Graph,
+  { nodes, stores }: Draft,
+  values: ReadonlySet<number>,
+): boolean {
   const inPlace = new Set<number>();
   const visit = (id: number): void => {
     if (inPlace.has(id)) return;

@@ -57,10 +57,21 @@ const movements: Rule = {
     if (op === transposeOp) {
       const order = attrs["permutation"] as unknown as readonly number[];
       if (order.every((axis, i) => axis === i)) return [x];
-      if (movesOnlyOnes(x.shape, order)) return [reshape(x, order.map((axis) => x.shape[axis]!))];
+      if (movesOnlyOnes(x.shape, order))
+        return [
+          reshape(
+            x,
+            order.map((axis) => x.shape[axis]!),
+          ),
+        ];
       if (from.op === transposeOp) {
         const inner = from.attrs["permutation"] as unknown as readonly number[];
-        return [transpose(inputOf(x, from), order.map((axis) => inner[axis]!))];
+        return [
+          transpose(
+            inputOf(x, from),
+            order.map((axis) => inner[axis]!),
+          ),
+        ];
       }
     }
     if (op === broadcastOp && shapesEqual(x.shape, attrs["shape"] as unknown as Shape)) return [x];

@@ -17,11 +17,7 @@ export function lowerScatterAdd(body: GroupBody): Call {
   const row = local("row", "i32");
   const target = [row, ...rest.index];
   const { lets, exprs } = body.share([body.operand(1, [axis("n", count), ...rest.index])]);
-  const inside = apply(
-    "and",
-    apply("ge", row, integer(0)),
-    apply("lt", row, sizeOf(shape[0]!)),
-  );
+  const inside = apply("and", apply("ge", row, integer(0)), apply("lt", row, sizeOf(shape[0]!)));
   return body.call([
     ...parallel(all.ranges, [
       { kind: "store", buffer: output, index: all.index, value: literal(0, scalarType(dtype)) },

@@ -6,7 +6,17 @@
 import { isFloat } from "../dtype.ts";
 import { InternalError } from "../errors.ts";
 import type { Expr } from "../expression.ts";
-import { apply, axis, integer, literal, load, local, round, scalarType, sizeOf } from "../expression.ts";
+import {
+  apply,
+  axis,
+  integer,
+  literal,
+  load,
+  local,
+  round,
+  scalarType,
+  sizeOf,
+} from "../expression.ts";
 import type { GroupedGraph, Group } from "../fuse/group.ts";
 import type { Graph, Node, ValueRef } from "../graph.ts";
 import { placeOf, typeOf } from "../graph.ts";
@@ -60,8 +70,7 @@ export class GroupBody {
   /** Declares a buffer for a value, once per value and access. */
   buffer(value: ValueRef, access: KernelBuffer["access"]): string {
     const known = this.#buffers.find(
-      (b) =>
-        b.value.node === value.node && b.value.output === value.output && b.access === access,
+      (b) => b.value.node === value.node && b.value.output === value.output && b.access === access,
     );
     if (known) return known.name;
     const { dtype, shape } = typeOf(this.graph, value);
@@ -145,8 +154,7 @@ export class GroupBody {
       return literal(loadElement(dtype, data, 0), scalarType(dtype));
     }
     const type = node.outputs[ref.output]!;
-    if (!this.#inside.has(ref.node))
-      return load(this.buffer(ref, "read"), index, type.dtype);
+    if (!this.#inside.has(ref.node)) return load(this.buffer(ref, "read"), index, type.dtype);
     const { body } = node.op;
     const inputs = node.inputs.map((input) => typeOf(this.graph, input));
     const context = { attrs: node.attrs, inputs };

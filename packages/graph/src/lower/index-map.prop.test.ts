@@ -26,7 +26,11 @@ const expressions: fc.Arbitrary<Expr> = fc.letrec<{ expr: Expr }>((tie) => ({
   ),
 })).expr;
 
-function evaluate(expr: Expr, axes: ReadonlyMap<string, number>, sizes: ReadonlyMap<string, number>): number {
+function evaluate(
+  expr: Expr,
+  axes: ReadonlyMap<string, number>,
+  sizes: ReadonlyMap<string, number>,
+): number {
   const value = (part: Expr): number => evaluate(part, axes, sizes);
   switch (expr.kind) {
     case "literal":

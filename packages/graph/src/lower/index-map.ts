@@ -155,7 +155,12 @@ function divide(op: "div" | "rem", x: Linear, d: Linear): Linear {
     const [a, b] = [rebuild(x), rebuild(d)];
     const folded = foldIntegers(op, a, b);
     return folded === undefined
-      ? { terms: new Map([[`${op}(${exprKey(a)},${exprKey(b)})`, { atom: apply(op, a, b), coefficient: 1 }]]), constant: 0 }
+      ? {
+          terms: new Map([
+            [`${op}(${exprKey(a)},${exprKey(b)})`, { atom: apply(op, a, b), coefficient: 1 }],
+          ]),
+          constant: 0,
+        }
       : constantOf(folded);
   };
   const divisor = d.constant;

@@ -12,7 +12,8 @@ import { axesOf, parallel } from "./group-body.ts";
 
 export function lowerReduction(body: GroupBody): Call {
   const { op, attrs, outputs } = body.hero;
-  if (op.body.class !== "reduction") throw new InternalError({ what: `${op.name} is no reduction` });
+  if (op.body.class !== "reduction")
+    throw new InternalError({ what: `${op.name} is no reduction` });
   const reduction = op.body;
   const input = body.inputType(0);
   const context = { attrs, inputs: [input] };
@@ -52,7 +53,11 @@ export function lowerReduction(body: GroupBody): Call {
 }
 
 export function lowerCumulativeSum(body: GroupBody): Call {
-  const { axis: along, exclusive, reverse } = body.hero.attrs as {
+  const {
+    axis: along,
+    exclusive,
+    reverse,
+  } = body.hero.attrs as {
     axis: number;
     exclusive: boolean;
     reverse: boolean;
@@ -72,7 +77,9 @@ export function lowerCumulativeSum(body: GroupBody): Call {
   };
   body.setHero(index, total);
   const store = body.storeAll(index.with(along, at));
-  const inner: readonly Statement[] = exclusive ? [...lets, ...store, add] : [...lets, add, ...store];
+  const inner: readonly Statement[] = exclusive
+    ? [...lets, ...store, add]
+    : [...lets, add, ...store];
   const outer = ranges.toSpliced(along, 1);
   return body.call(
     parallel(outer, [

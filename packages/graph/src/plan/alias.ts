@@ -182,11 +182,7 @@ class Assigner {
   }
 }
 
-const readsElsewhere = (
-  call: Call,
-  key: string,
-  origin: (ref: ValueRef) => ValueRef,
-): boolean =>
+const readsElsewhere = (call: Call, key: string, origin: (ref: ValueRef) => ValueRef): boolean =>
   call.values.some(
     (ref, i) => call.kernel.buffers[i]!.access === "read" && keyOf(origin(ref)) === key,
   );

@@ -6,7 +6,11 @@ import { placeInArena } from "./arena.ts";
 const lifetimes: fc.Arbitrary<Lifetime[]> = fc.array(
   fc
     .tuple(fc.nat({ max: 300 }), fc.integer({ min: -1, max: 20 }), fc.integer({ min: -1, max: 20 }))
-    .map(([bytes, a, b]) => ({ bytes, from: Math.min(a, b), to: a === b ? Infinity : Math.max(a, b) })),
+    .map(([bytes, a, b]) => ({
+      bytes,
+      from: Math.min(a, b),
+      to: a === b ? Infinity : Math.max(a, b),
+    })),
   { maxLength: 30 },
 );
 
@@ -19,7 +23,8 @@ test("buffers that live at the same time do not overlap, and the peak covers all
         expect(offsets[i]! + a.bytes).toBeLessThanOrEqual(bytes);
         all.slice(0, i).forEach((b, j) => {
           const together = a.from <= b.to && b.from <= a.to;
-          const apart = offsets[i]! + a.bytes <= offsets[j]! || offsets[j]! + b.bytes <= offsets[i]!;
+          const apart =
+            offsets[i]! + a.bytes <= offsets[j]! || offsets[j]! + b.bytes <= offsets[i]!;
           expect(!together || apart).toBe(true);
         });
       });

@@ -29,7 +29,10 @@ export type Values = Readonly<Record<string, HostTensor>>;
 export interface Executable {
   readonly program: Program;
   /** Runs once. `sizes` gives the symbols that no input's shape determines. Outputs are copies. */
-  run(inputs: Values, sizes?: Readonly<Record<string, number>>): Promise<Record<string, HostTensor>>;
+  run(
+    inputs: Values,
+    sizes?: Readonly<Record<string, number>>,
+  ): Promise<Record<string, HostTensor>>;
   /** Bytes taken for this program beside the store: equal to what the plan said. */
   readonly bytes: number;
   dispose(): void;
