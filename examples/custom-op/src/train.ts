@@ -68,7 +68,7 @@ export async function train(backend: Backend, steps: number): Promise<readonly n
 }
 
 if (import.meta.main) {
-  const losses = await train(await createWasmBackend(), 300);
+  const losses = await train(createWasmBackend(), 300);
   losses.forEach((loss, i) => {
     if (i % 50 === 0 || i === losses.length - 1)
       console.log(`step ${String(i).padStart(3)}  loss ${loss.toFixed(4)}`);
