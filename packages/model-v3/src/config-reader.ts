@@ -3,6 +3,7 @@
  * key, or a CheckpointError with file, key, what was found, and what to write instead.
  */
 import { CheckpointError } from "@millrace/graph";
+import { shownValue } from "./shown-value.ts";
 
 export interface IntegerBounds {
   readonly min: number;
@@ -41,10 +42,6 @@ export function configReader(json: unknown, where: string, path = ""): ConfigRea
   const nameOf = (key: string): string => (path === "" ? key : `${path}.${key}`);
   const error = (key: string, what: string, hint: string): CheckpointError =>
     new CheckpointError({ what: `${nameOf(key)} ${what}`, where, hint });
-  const shown = (key: string): string => {
-    const text = JSON.stringify(raw(key)) ?? "missing";
-    return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-  };
   const checked = <T>(
     key: string,
     fallback: T | undefined,
@@ -55,7 +52,7 @@ export function configReader(json: unknown, where: string, path = ""): ConfigRea
       if (fallback !== undefined) return fallback;
       throw error(key, "is missing", `Add it: ${expected}.`);
     }
-    if (!isValid(raw(key))) throw error(key, `is ${shown(key)}`, `Set it to ${expected}.`);
+    if (!isValid(raw(key))) throw error(key, `is ${shownValue(raw(key))}`, `Set it to ${expected}.`);
     return raw(key) as T;
   };
   return {

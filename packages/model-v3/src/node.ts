@@ -23,6 +23,8 @@ const maxTransfer = 2 ** 30;
 
 const remedies: Record<string, string> = {
   ENOENT: "Check the path.",
+  EEXIST: "Choose another place; there is a file where a folder is needed.",
+  ELOOP: "Check the path; its symbolic links go round in circles.",
   EACCES: "Change its permissions, or choose another place.",
   EPERM: "Change its permissions, or choose another place.",
   EISDIR: "Name a file, not a folder.",

@@ -18,6 +18,7 @@ import {
   weightDTypes,
 } from "./config.ts";
 import type { ModelConfig, QuantizationConfig, YarnScaling } from "./config.ts";
+import { shownValue } from "./shown-value.ts";
 
 const size = { min: 1, max: 2 ** 31 - 1 };
 const layers = { min: 1, max: 256 };
@@ -84,9 +85,11 @@ export function parseConfig(json: unknown, where: string): ModelConfig {
 
 function parseModelType(read: ConfigReader): ModelConfig["modelType"] {
   if (read.has("model_type")) return read.choice("model_type", modelTypes, "deepseek_v3");
-  const architectures = JSON.stringify(read.raw("architectures") ?? []);
-  if (architectures.includes("DeepseekV3")) return "deepseek_v3";
-  if (architectures.includes("DeepseekV2")) return "deepseek_v2";
+  const architectures = read.raw("architectures");
+  for (const name of Array.isArray(architectures) ? (architectures as unknown[]) : []) {
+    if (name === "DeepseekV3ForCausalLM") return "deepseek_v3";
+    if (name === "DeepseekV2ForCausalLM") return "deepseek_v2";
+  }
   throw read.error("model_type", "is missing", 'Set it to "deepseek_v3" or "deepseek_v2".');
 }
 
@@ -150,7 +153,7 @@ function parseQuantization(read: ConfigReader): QuantizationConfig | null {
   if (!isBlock)
     throw quantization.error(
       "weight_block_size",
-      `is ${JSON.stringify(block).slice(0, 60)}`,
+      `is ${shownValue(block)}`,
       "Set it to two positive integers, usually [128, 128].",
     );
   return {

@@ -5,6 +5,7 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { CheckpointError, InputError } from "@millrace/graph";
+import { shownValue } from "./shown-value.ts";
 
 export interface EncodeOptions {
   /** Also add what the tokenizer's post-processor puts around a text (a bos token, say). Default false. */
@@ -114,7 +115,7 @@ function largestId(
   let largest = Array.isArray(vocabulary) ? vocabulary.length - 1 : -1;
   const take = (token: string, id: unknown): void => {
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= 2 ** 31)
-      throw malformed(`the token ${JSON.stringify(token)} has the id ${JSON.stringify(id)}`);
+      throw malformed(`the token ${shownValue(token)} has the id ${shownValue(id)}`);
     largest = Math.max(largest, id as number);
   };
   if (!Array.isArray(vocabulary))

@@ -9,6 +9,7 @@
  */
 import { CheckpointError, InternalError, byteWidth } from "@millrace/graph";
 import type { DType, HostArray } from "@millrace/graph";
+import { shownValue } from "../shown-value.ts";
 import type { ByteSource, WritableFile } from "./byte-source.ts";
 import { decodeText, parseJson } from "./byte-source.ts";
 import { findDuplicateKey } from "./duplicate-keys.ts";
@@ -102,13 +103,13 @@ function parseEntry(
   const { dtype, shape, data_offsets: offsets } = value;
   if (!isStoredDType(dtype))
     throw broken(
-      `dtype ${shown(dtype)} cannot be read`,
+      `dtype ${shownValue(dtype)} cannot be read`,
       where,
       `Convert the tensor to one of ${storedDTypes.join(", ")}.`,
     );
-  if (!isSizes(shape)) throw broken(`shape ${shown(shape)} is not a list of sizes`, where);
+  if (!isSizes(shape)) throw broken(`shape ${shownValue(shape)} is not a list of sizes`, where);
   if (!isSizes(offsets) || offsets.length !== 2)
-    throw broken(`data_offsets ${shown(offsets)} are not two byte positions`, where);
+    throw broken(`data_offsets ${shownValue(offsets)} are not two byte positions`, where);
   const [start, end] = offsets as [number, number];
   const available = fileLength - dataStart;
   if (start > end || end > available)
@@ -158,12 +159,6 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
-}
-
-/** A value from a header for a message, never longer than a line. */
-function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? "(missing)";
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
 /** A tensor to write: its header entry, and its values when their turn comes. */

@@ -5,6 +5,7 @@
  * Source: the index layout of huggingface/transformers (`weight_map`, `metadata.total_size`).
  */
 import { AttributeError, CheckpointError } from "@millrace/graph";
+import { shownValue } from "../shown-value.ts";
 import type { ByteSource, CheckpointDirectory } from "./byte-source.ts";
 import { readJson, writeFiles } from "./byte-source.ts";
 import type { SafetensorsFile, TensorToWrite } from "./safetensors.ts";
@@ -84,14 +85,14 @@ function parseIndex(
     // A file name only: an index must not reach outside its own folder.
     if (typeof file !== "string" || !/^[^/\\\0]+\.safetensors$/.test(file))
       throw invalid(
-        `weight_map gives ${JSON.stringify(file)} for ${tensor}, not a .safetensors file name`,
+        `weight_map gives ${shownValue(file)} for ${tensor}, not a .safetensors file name`,
       );
     weightMap.set(tensor, file);
   }
   const metadata = index["metadata"];
   const totalSize = isObject(metadata) ? metadata["total_size"] : undefined;
   if (totalSize !== undefined && !(Number.isSafeInteger(totalSize) && (totalSize as number) >= 0))
-    throw invalid(`metadata.total_size is ${JSON.stringify(totalSize)}, not a number of bytes`);
+    throw invalid(`metadata.total_size is ${shownValue(totalSize)}, not a number of bytes`);
   return { weightMap, totalSize: totalSize as number | undefined };
 }
 

@@ -48,6 +48,16 @@ export function formatManifest(manifest: Manifest): string {
 
 /** Reads `text`; `where` is the file's path for errors. */
 export function parseManifest(text: string, where: string): Manifest {
+  try {
+    return checkedManifest(text, where);
+  } catch (cause) {
+    // What is nested too deeply to be written out again was never written by us.
+    if (cause instanceof RangeError) throw broken("the manifest is nested too deeply", where, cause);
+    throw cause;
+  }
+}
+
+function checkedManifest(text: string, where: string): Manifest {
   let value: unknown;
   try {
     value = JSON.parse(text);
