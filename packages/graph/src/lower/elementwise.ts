@@ -80,9 +80,9 @@ export function readsOnlyWhatItWrites(kernel: Kernel, buffer: string, target: st
         written.add(key(statement.index));
         // Another iteration that came back to this element would read what this one wrote.
         const named = statement.index.flatMap((at) => (at.kind === "axis" ? [at.name] : []));
-        alike &&= axes.every((axis) => named.includes(axis));
+        alike &&= axes.every((open) => named.includes(open));
       }
-      visit(blockOf(statement), [...axes, ...rangesOf(statement).map(({ axis }) => axis)]);
+      visit(blockOf(statement), [...axes, ...rangesOf(statement).map(({ axis: name }) => name)]);
     }
   };
   visit(kernel.body, []);

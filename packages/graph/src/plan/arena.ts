@@ -15,7 +15,7 @@ export function placeInArena(
   alignment: number,
 ): { readonly offsets: readonly number[]; readonly bytes: number } {
   const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignment;
-  const offsets = new Array<number>(lifetimes.length).fill(0);
+  const offsets = lifetimes.map(() => 0);
   // Placed buffers in order of offset.
   const placed: number[] = [];
   let total = 0;
