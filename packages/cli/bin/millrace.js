@@ -71,7 +71,11 @@ function startAgain(node) {
     env: { ...process.env, [childMark]: "1" },
   });
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
-  for (const signal of signals) process.on(signal, () => child.kill(signal));
+  for (const signal of signals)
+    process.on(signal, () => {
+      // A Windows console tells both processes; to kill there is to end at once.
+      if (process.platform !== "win32") child.kill(signal);
+    });
   child.on("error", (error) => {
     process.stderr.write(`millrace: cannot start ${node}: ${error.message}\n`);
     process.exitCode = 1;

@@ -8,11 +8,12 @@ import { checkedTokenIds, type ModelConfig, type TensorSource } from "@millrace/
 /** `input_ids` [B, T], or an error that names the file and what to change. */
 export async function tokenIdsOf(file: TensorSource, config: ModelConfig): Promise<HostTensor> {
   const where = `${file.name}, tensor input_ids`;
-  const ids = checkedTokenIds(await file.read("input_ids"), config.vocabSize, where);
-  const [batch = 0, tokens = 0] = ids.shape;
-  if (ids.shape.length !== 2 || batch < 1 || tokens < 1)
+  // The shape first: what does not fit is not read. Without the tensor, reading says so.
+  const shape = file.entries.get("input_ids")?.shape ?? (await file.read("input_ids")).shape;
+  const [batch = 0, tokens = 0] = shape;
+  if (shape.length !== 2 || batch < 1 || tokens < 1)
     throw new InputError({
-      what: `input_ids have shape [${ids.shape.join(", ")}]`,
+      what: `input_ids have shape [${shape.join(", ")}]`,
       where,
       hint: "Give at least one sequence of one token, [B, T].",
     });
@@ -22,5 +23,5 @@ export async function tokenIdsOf(file: TensorSource, config: ModelConfig): Promi
       where,
       hint: "Give shorter sequences.",
     });
-  return ids;
+  return checkedTokenIds(await file.read("input_ids"), config.vocabSize, where);
 }

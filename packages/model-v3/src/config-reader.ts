@@ -52,7 +52,8 @@ export function configReader(json: unknown, where: string, path = ""): ConfigRea
       if (fallback !== undefined) return fallback;
       throw error(key, "is missing", `Add it: ${expected}.`);
     }
-    if (!isValid(raw(key))) throw error(key, `is ${shownValue(raw(key))}`, `Set it to ${expected}.`);
+    if (!isValid(raw(key)))
+      throw error(key, `is ${shownValue(raw(key))}`, `Set it to ${expected}.`);
     return raw(key) as T;
   };
   return {

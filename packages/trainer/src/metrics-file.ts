@@ -5,6 +5,7 @@
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 
 import { CheckpointError } from "@millrace/graph";
+import { fileError } from "@millrace/model-v3/node";
 
 import {
   formatMetricsLine,
@@ -33,7 +34,12 @@ export function openMetricsFile(path: string, step: number): MetricsFile {
       earlier: parseMetrics(kept),
       append(record) {
         // One write of one whole line: what a kill can tear is at most the last line.
-        writeSync(file, formatMetricsLine(record));
+        const line = Buffer.from(formatMetricsLine(record));
+        try {
+          for (let done = 0; done < line.length;) done += writeSync(file, line, done);
+        } catch (cause) {
+          throw fileError(cause, "writing the metrics", path);
+        }
       },
       close() {
         closeSync(file);

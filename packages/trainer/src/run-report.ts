@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib";
 
 import type { Backend } from "@millrace/graph";
 import { configToJson, countParameters, isMoeLayer, type ModelConfig } from "@millrace/model-v3";
+import { fileError } from "@millrace/model-v3/node";
 
 import { writeWhole } from "./checkpoint/durable.ts";
 import type { TrainingState } from "./checkpoint/manifest.ts";
@@ -80,7 +81,11 @@ export async function writeRunReport(path: string, run: RunReport): Promise<void
     ...(gzip !== undefined && { bitsPerByteReference: { name: "gzip -9", value: gzip } }),
     moeLayerNames: moeLayerNames(config),
   });
-  await writeWhole(path, page);
+  try {
+    await writeWhole(path, page);
+  } catch (cause) {
+    throw fileError(cause, "writing the report", path);
+  }
 }
 
 function moeLayerNames(config: ModelConfig): readonly string[] {

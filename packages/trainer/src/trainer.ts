@@ -280,6 +280,12 @@ function checkSameRun(
   progress: ProgressStream,
 ): void {
   const { steps } = wanted.options;
+  if (saved.step > Number(steps))
+    throw new AttributeError({
+      what: `the run has done ${saved.step} steps, more than the ${Number(steps)} asked for`,
+      where,
+      hint: `Ask for ${saved.step} steps or more, or train into another directory.`,
+    });
   if (saved.options["steps"] === steps) {
     checkResumable(saved, wanted, where);
     return;

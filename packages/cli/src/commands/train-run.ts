@@ -17,8 +17,9 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
   const trainer = await import("@millrace/trainer");
   const { stderr } = context;
 
+  // What is wrong with a checkpoint is said when it is resumed from, below.
   const saved = options.resume
-    ? await trainer.findTrainingCheckpoint(options.out, (message) => stderr.write(`${message}\n`))
+    ? await trainer.findTrainingCheckpoint(options.out, () => undefined)
     : undefined;
   const begun = options.preset === undefined && options.config === undefined ? saved : undefined;
   const name = options.preset ?? (options.config === undefined ? "tiny" : undefined);
@@ -43,7 +44,7 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
   stderr.write("Reading the text …\n");
   const dataset = await trainer.readTokenDataset(options.data, { tokenizer });
   stderr.write(
-    `${trainer.formatCount(dataset.train.length)} tokens from ${dataset.documents} files, ${trainer.formatCount(dataset.heldOut.length)} held out\n`,
+    `${trainer.formatCount(dataset.train.length)} tokens from ${dataset.documents} ${dataset.documents === 1 ? "file" : "files"}, ${trainer.formatCount(dataset.heldOut.length)} held out\n`,
   );
   const interrupt = interruptible();
   try {
@@ -125,9 +126,15 @@ function interruptible(): { readonly signal: AbortSignal; release(): void } {
   const release = (): void => {
     for (const name of names) process.off(name, stop);
   };
-  // Without a handler, the second signal ends the process; the last whole checkpoint stays.
-  const stop = (): void => {
-    release();
+  // A second signal ends the process; the last whole checkpoint stays. One key press may arrive twice, from the terminal and
+  // from the process that started this one.
+  let first: number | undefined;
+  const stop = (name: NodeJS.Signals): void => {
+    if (first !== undefined && performance.now() - first > 500) {
+      release();
+      process.kill(process.pid, name);
+    }
+    first ??= performance.now();
     controller.abort();
   };
   for (const name of names) process.on(name, stop);

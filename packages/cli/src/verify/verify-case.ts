@@ -2,6 +2,8 @@
  * Recomputes a case. In: an open case. Out: a row for every tensor that it holds. Which computations run follows from the
  * names: each group below says which names are its own, and is run once for all of them.
  */
+import { elementCount } from "@millrace/graph";
+
 import type { Case } from "./case.ts";
 import { type Computed, largestError, type Numbers, type Rule } from "./compare.ts";
 import { computeDecode, isDecodeName } from "./compute-decode.ts";
@@ -28,6 +30,12 @@ export interface Row {
   readonly tolerance: number;
   readonly measure: Rule["measure"];
   readonly note?: string;
+}
+
+/** A tensor of the case, read when it is compared. */
+interface Expected {
+  readonly shape: readonly number[];
+  readonly read: () => Promise<Numbers>;
 }
 
 interface Group {
@@ -104,10 +112,10 @@ export async function verifyCase(
   from: Case,
   progress: (text: string) => void,
 ): Promise<readonly Row[]> {
-  const expected = new Map<string, () => Promise<Numbers>>();
+  const expected = new Map<string, Expected>();
   for (const [source, prefix] of [[from.expected, ""] as const, [from.after, afterPrefix] as const])
-    for (const name of source?.entries.keys() ?? [])
-      expected.set(prefix + name, () => source!.readNumbers(name));
+    for (const [name, { shape }] of source?.entries ?? [])
+      expected.set(prefix + name, { shape, read: () => source!.readNumbers(name) });
   const groups = groupsOf(from);
   const owned = new Map<Group, string[]>(groups.map((group) => [group, []]));
   for (const name of expected.keys())
@@ -123,7 +131,7 @@ export async function verifyCase(
   }
   const hasYarn = Boolean(from.model?.config.ropeScaling);
   const rows: Row[] = [];
-  for (const [name, read] of expected) {
+  for (const [name, wanted] of expected) {
     const rule = ruleFor(name, hasYarn);
     const reason = skipReason(name);
     const given = isInput(name, (other) => expected.has(other));
@@ -131,7 +139,7 @@ export async function verifyCase(
     else if (given) rows.push({ ...unmeasured(name, "input"), note: "given, not computed" });
     else if (!rule || !groups.some(({ owns }) => owns(name)))
       rows.push({ ...unmeasured(name, "failed"), error: Infinity, note: "unknown name" });
-    else rows.push(compared(name, rule, await read(), computed.get(name) ?? []));
+    else rows.push(await compared(name, rule, wanted, computed.get(name) ?? []));
   }
   return rows;
 }
@@ -140,31 +148,23 @@ function unmeasured(name: string, status: Row["status"]): Row {
   return { name, status, error: 0, tolerance: 0, measure: "exact" };
 }
 
-function compared(
+async function compared(
   name: string,
   rule: Rule,
-  expected: Numbers,
+  { shape, read }: Expected,
   candidates: readonly Numbers[],
-): Row {
+): Promise<Row> {
   const { measure, tolerance } = rule;
-  if (candidates.length === 0)
-    return {
-      ...unmeasured(name, "failed"),
-      measure,
-      tolerance,
-      error: Infinity,
-      note: "the model has no such value",
-    };
-  const misshapen = candidates.find(({ values }) => values.length !== expected.values.length);
-  const error = Math.max(...candidates.map((got) => largestError(got, expected, rule)));
-  return {
-    name,
-    status: error <= tolerance ? "ok" : "failed",
-    error,
-    tolerance,
-    measure,
-    ...(misshapen && {
-      note: `computed [${misshapen.shape.join(", ")}], expected [${expected.shape.join(", ")}]`,
-    }),
+  const failed = (note: string): Row => {
+    return { ...unmeasured(name, "failed"), measure, tolerance, error: Infinity, note };
   };
+  if (candidates.length === 0) return failed("the model has no such value");
+  // Before anything is read: a file may hold more than memory does.
+  const count = elementCount(shape);
+  const misshapen = candidates.find(({ values }) => values.length !== count);
+  if (misshapen)
+    return failed(`computed [${misshapen.shape.join(", ")}], expected [${shape.join(", ")}]`);
+  const expected = await read();
+  const error = Math.max(...candidates.map((got) => largestError(got, expected, rule)));
+  return { name, status: error <= tolerance ? "ok" : "failed", error, tolerance, measure };
 }

@@ -52,7 +52,11 @@ function blockOf(config: ModelConfig): readonly [number, number] {
 const maxMissing = 100_000;
 
 /** What a configuration claims costs memory here, a name per tensor; the largest published model has 92,000. */
-function checkCount(source: TensorSource, config: ModelConfig, table: readonly ParameterSpec[]): void {
+function checkCount(
+  source: TensorSource,
+  config: ModelConfig,
+  table: readonly ParameterSpec[],
+): void {
   const needed = table.reduce((sum, { experts }) => sum + Math.max(1, experts), 0);
   if (needed <= source.entries.size + maxMissing) return;
   throw new CheckpointError({

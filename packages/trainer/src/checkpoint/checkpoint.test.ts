@@ -135,6 +135,8 @@ describe("training checkpoints", () => {
       writeTraining: () => Promise.resolve(),
     });
     await expect(failing).rejects.toThrow(/step 20 cannot be written \(ENOENT\)/);
+    // Nothing half-written takes room on a disk that may be full.
+    expect((await readdir(join(directory, "training"))).sort()).toEqual(["latest", "step-10"]);
     expect((await find())?.state.step).toBe(10);
   });
 
@@ -216,6 +218,10 @@ describe("manifest", () => {
     expect(() =>
       checkResumable(state(1), { ...same, options: { ...same.options, precision: "fp8" } }, "run"),
     ).toThrow(/precision was "f32", is "fp8"/);
+    const other = { ...same, options: { ...same.options, model: { a: 1, b: [2, 4], c: {} } } };
+    expect(() => checkResumable(state(1), other, "run")).toThrow(
+      /options: model\.b was \[2,3\], is \[2,4\]; model\.c was not set, is \{\} at run/,
+    );
     expect(() => checkResumable(state(1), { ...same, seed: 8 }, "run")).toThrow(/seed was 7, is 8/);
     expect(() => checkResumable(state(1), { ...same, dataFingerprint: "g" }, "run")).toThrow(
       /training data or the tokenizer changed/,

@@ -52,7 +52,8 @@ export function parseManifest(text: string, where: string): Manifest {
     return checkedManifest(text, where);
   } catch (cause) {
     // What is nested too deeply to be written out again was never written by us.
-    if (cause instanceof RangeError) throw broken("the manifest is nested too deeply", where, cause);
+    if (cause instanceof RangeError)
+      throw broken("the manifest is nested too deeply", where, cause);
     throw cause;
   }
 }
@@ -115,17 +116,13 @@ export function checkResumable(
   wanted: Omit<TrainingState, "step">,
   where: string,
 ): void {
-  const differences: string[] = [];
-  if (saved.seed !== wanted.seed) differences.push(`seed was ${saved.seed}, is ${wanted.seed}`);
-  const names = new Set([...Object.keys(saved.options), ...Object.keys(wanted.options)]);
-  for (const name of [...names].sort()) {
-    const before = canonicalJson(saved.options[name]);
-    const now = canonicalJson(wanted.options[name]);
-    if (before !== now) differences.push(`${name} was ${before}, is ${now}`);
-  }
+  const differences = differencesOf(
+    { seed: saved.seed, ...saved.options },
+    { seed: wanted.seed, ...wanted.options },
+  );
   if (differences.length > 0)
     throw new CheckpointError({
-      what: `the run was begun with other options: ${differences.join("; ")}`,
+      what: `the run was begun with other options: ${listed(differences)}`,
       where,
       hint: "Resume with the options it was begun with, or train into another directory.",
     });
@@ -135,6 +132,24 @@ export function checkResumable(
       where,
       hint: "Resume with the same files, or train into another directory.",
     });
+}
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** What differs, down to the innermost names. */
+function differencesOf(saved: Options, wanted: Options, prefix = ""): readonly string[] {
+  const names = new Set([...Object.keys(saved), ...Object.keys(wanted)]);
+  return [...names].sort().flatMap((name) => {
+    const [before, now] = [saved[name], wanted[name]];
+    if (isRecord(before) && isRecord(now)) return differencesOf(before, now, `${prefix}${name}.`);
+    const [old, other] = [canonicalJson(before), canonicalJson(now)];
+    return old === other ? [] : [`${prefix}${name} was ${old}, is ${other}`];
+  });
+}
+
+function listed(differences: readonly string[]): string {
+  const rest = differences.length > 8 ? `; and ${differences.length - 8} more` : "";
+  return `${differences.slice(0, 8).join("; ")}${rest}`;
 }
 
 function digest(state: unknown, files: unknown): string {
@@ -153,10 +168,13 @@ function canonicalJson(value: unknown): string {
   );
 }
 
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 function asRecord(value: unknown, what: string, where: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw broken(`${what} is not an object`, where);
-  return value as Record<string, unknown>;
+  if (!isRecord(value)) throw broken(`${what} is not an object`, where);
+  return value;
 }
 
 function isCount(value: unknown): value is number {

@@ -40,11 +40,11 @@ export async function saveTrainingCheckpoint(
   const training = join(directory, "training");
   const name = stepName(checkpoint.state.step);
   const final = join(training, name);
+  const temporary = join(training, `${temporaryPrefix}${process.pid}-${name}`);
   try {
     await mkdir(training, { recursive: true });
     await removeLeftovers(directory);
     await removeLeftovers(training);
-    const temporary = join(training, `${temporaryPrefix}${process.pid}-${name}`);
     await mkdir(temporary);
     await checkpoint.writeModel(temporary);
     const modelFiles = (await readdir(temporary)).sort();
@@ -66,6 +66,8 @@ export async function saveTrainingCheckpoint(
     await removeOld(training, name, options.keep ?? 2);
     return final;
   } catch (cause) {
+    // Room for whoever has to make some; what cannot be removed now is removed by the next checkpoint.
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
     if (cause instanceof CheckpointError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     if (code === undefined) throw cause;
