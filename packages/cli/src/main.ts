@@ -4,11 +4,16 @@
  */
 import { runCli } from "./program.ts";
 
-// A reader that stops early (`millrace … | head`) is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-  throw error;
+process.stdout.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+  // A reader that stops early (`millrace … | head`) is no error.
+  if (code === "EPIPE") process.exit(0);
+  process.stderr.write(
+    `millrace: writing the output failed (${code ?? message}). Write it to another place.\n`,
+    () => process.exit(1),
+  );
 });
+// Nobody reads the progress any more; what it tells of goes on.
+process.stderr.on("error", () => undefined);
 
 process.exitCode = await runCli(process.argv.slice(2), {
   stdout: process.stdout,

@@ -20,16 +20,15 @@ export function deviceOption(): Option {
   return new Option("--device <name>", "what computes").choices(devices).default("wasm");
 }
 
+/** Sizes and counts are 32-bit integers in the programs. */
+const largestCount = 2 ** 31 - 1;
+
 /** Parser of a whole number from `min` to `max`. */
-export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER): Parser<number> {
+export function wholeNumber(min: number, max: number = largestCount): Parser<number> {
   return (text) => {
     const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
     if (!Number.isSafeInteger(value) || value < min || value > max)
-      throw new InvalidArgumentError(
-        max === Number.MAX_SAFE_INTEGER
-          ? `Expected a whole number from ${min}.`
-          : `Expected a whole number from ${min} to ${max}.`,
-      );
+      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
     return value;
   };
 }
@@ -49,7 +48,7 @@ export function numberIn(
 
 /** Parser of `1,2,3`. */
 export function tokenIds(text: string): readonly number[] {
-  const parse = wholeNumber(0, 2 ** 31 - 1);
+  const parse = wholeNumber(0);
   try {
     return text.split(",").map((part) => parse(part.trim()));
   } catch {

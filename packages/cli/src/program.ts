@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 
 import { addCompile } from "./commands/compile.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -31,6 +31,13 @@ function createProgram(context: CliContext): Command {
     .description("Train, run and look into DeepSeek-V3 models on this machine.")
     .version(packageVersion())
     .exitOverride()
+    .showHelpAfterError('See "millrace --help".')
+    .configureHelp({
+      optionDescription: (option) =>
+        option.mandatory && option.defaultValue === undefined
+          ? `(required) ${Help.prototype.optionDescription(option)}`
+          : Help.prototype.optionDescription(option),
+    })
     .configureOutput({
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),

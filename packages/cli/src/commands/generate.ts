@@ -60,7 +60,7 @@ export function addGenerate(program: Command, context: CliContext): void {
         "sample from tokens at least this fraction as likely as the likeliest",
         numberIn("a number from 0 to 1", (value) => value >= 0 && value <= 1),
       )
-      .option("--seed <s>", "of the sampling", wholeNumber(0), 0)
+      .option("--seed <s>", "of the sampling", wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
       .option(
         "--speculative <k>",
         "tokens that the MTP module drafts at a time, or off",

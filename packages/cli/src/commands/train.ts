@@ -61,17 +61,21 @@ export function addTrain(program: Command, context: CliContext): void {
       .option(
         "--seed <s>",
         "of the initial weights and the order of the data (default: 0)",
-        wholeNumber(0),
+        wholeNumber(0, Number.MAX_SAFE_INTEGER),
       )
-      .option("--batch-size <n>", "sequences per step (default: tiny 8, others 4)", wholeNumber(1))
+      .option(
+        "--batch-size <n>",
+        "sequences per step (default: tiny 8, small 3, others 4)",
+        wholeNumber(1),
+      )
       .option(
         "--sequence-length <n>",
-        "tokens per sequence (default: tiny 64, small 128, others up to 256)",
+        "tokens per sequence (default: tiny 64, small 192, others up to 256)",
         wholeNumber(1),
       )
       .option(
         "--learning-rate <x>",
-        "after the warm-up, before the cosine (default: tiny 0.004, small 0.003, others by width)",
+        "after the warm-up, before the cosine (default: tiny 0.004, small 0.0025, others by width)",
         numberIn("a number above 0", (value) => value > 0),
       )
       .option(
