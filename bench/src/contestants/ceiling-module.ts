@@ -1,0 +1,110 @@
+/**
+ * Two loops that do nothing but meet one limit of the machine, as WebAssembly. In: nothing. Out: a module that imports a
+ * memory and exports `fma`, which takes a number of rounds, and `read`, which takes a range of addresses. Encoded by hand, so that
+ * the ceiling does not move when our compiler does. Source: WebAssembly 3.0 core specification.
+ */
+
+const I32 = 0x7f;
+const V128 = 0x7b;
+const SIMD = 0xfd;
+
+/** Independent sums: enough to hide the latency of an addition behind the others. */
+const SUMS = 12;
+const UNROLLED = 8;
+/** Floating-point operations of one round: a product and a sum in each of four lanes. */
+export const FLOPS_PER_ROUND: number = SUMS * UNROLLED * 4 * 2;
+
+const READS = 16;
+/** Bytes of one step of `read`; ranges are multiples of it. */
+export const READ_STEP: number = READS * 16;
+
+function unsigned(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  do {
+    const low = rest & 0x7f;
+    rest >>>= 7;
+    bytes.push(rest === 0 ? low : low | 0x80);
+  } while (rest !== 0);
+  return bytes;
+}
+
+const sized = (bytes: readonly number[]): number[] => [...unsigned(bytes.length), ...bytes];
+const section = (id: number, bytes: readonly number[]): number[] => [id, ...sized(bytes)];
+const name = (text: string): number[] => sized([...new TextEncoder().encode(text)]);
+const get = (local: number): number[] => [0x20, ...unsigned(local)];
+const set = (local: number): number[] => [0x21, ...unsigned(local)];
+const simd = (opcode: number): number[] => [SIMD, ...unsigned(opcode)];
+const times = (count: number, make: (i: number) => number[]): number[] =>
+  Array.from({ length: count }, (_, i) => make(i)).flat();
+
+const f32x4Constant = (value: number): number[] => {
+  const bytes = new Uint8Array(Float32Array.of(value, value, value, value).buffer);
+  return [...simd(12), ...bytes];
+};
+const i32Constant = (value: number): number[] => [0x41, ...unsigned(value)];
+const I32_ADD = 0x6a;
+const I32_LESS = 0x49;
+const RELAXED_MADD = simd(0x105);
+const F32X4_ADD = simd(0xe4);
+const I32X4_ADD = simd(0xae);
+const I32X4_FIRST_LANE = [...simd(0x1b), 0];
+
+/** Body of a function with `count` further locals of type v128. */
+const body = (count: number, code: readonly number[]): number[] =>
+  sized([1, ...unsigned(count), V128, ...code, 0x0b]);
+
+/** `again` decides whether the loop goes on. */
+const loop = (code: readonly number[], again: readonly number[]): number[] => [
+  ...[0x03, 0x40, ...code, ...again],
+  ...[0x0d, 0x00, 0x0b],
+];
+
+const advance = (local: number, by: number): number[] => [
+  ...[...get(local), ...i32Constant(by), I32_ADD],
+  ...set(local),
+];
+
+/** Parameters: rounds, 0. Locals 2 and 3 are the factors, the sums follow. */
+function fmaBody(): number[] {
+  const first = 4;
+  const step = times(UNROLLED, () =>
+    times(SUMS, (i) => [...get(2), ...get(3), ...get(first + i), ...RELAXED_MADD, ...set(first + i)]),
+  );
+  const total = times(SUMS - 1, (i) => [...get(first + i + 1), ...F32X4_ADD]);
+  return body(2 + SUMS, [
+    ...[...f32x4Constant(1e-3), ...set(2), ...f32x4Constant(1e-3), ...set(3)],
+    ...loop([...step, ...advance(1, 1)], [...get(1), ...get(0), I32_LESS]),
+    ...[...get(first), ...total, ...I32X4_FIRST_LANE],
+  ]);
+}
+
+/** Parameters: address, end. Eight sums. */
+function readBody(): number[] {
+  const first = 2;
+  const sums = 8;
+  const load = (i: number): number[] => {
+    const sum = first + (i % sums);
+    return [
+      ...[...get(sum), ...get(0), ...simd(0), 4, ...unsigned(i * 16)],
+      ...[...I32X4_ADD, ...set(sum)],
+    ];
+  };
+  const total = times(sums - 1, (i) => [...get(first + i + 1), ...I32X4_ADD]);
+  return body(sums, [
+    ...loop([...times(READS, load), ...advance(0, READ_STEP)], [...get(0), ...get(1), I32_LESS]),
+    ...[...get(first), ...total, ...I32X4_FIRST_LANE],
+  ]);
+}
+
+/** The module's bytes. Both exports return a number that depends on everything they did, so that nothing is left out. */
+export function ceilingModule(): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from([
+    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+    ...section(1, [1, 0x60, 2, I32, I32, 1, I32]),
+    ...section(2, [1, ...name("bench"), ...name("memory"), 2, 0, 1]),
+    ...section(3, [2, 0, 0]),
+    ...section(7, [2, ...name("fma"), 0, 0, ...name("read"), 0, 1]),
+    ...section(10, [2, ...fmaBody(), ...readBody()]),
+  ]);
+}

@@ -1,0 +1,149 @@
+/**
+ * The bench. In: the command line. Out: tables on standard output, and with `--write` docs/performance.md and results.json.
+ * Read this first, then `cases.ts` (what is measured) and `measure/interleave.ts` (how).
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { MillraceError } from "@millrace/graph";
+import type { Case, Group } from "./case.ts";
+import { casesOf } from "./cases.ts";
+import type { ContestantName } from "./contestants/names.ts";
+import { commandOf } from "./contestants/names.ts";
+import { ChildPartner } from "./measure/child-process.ts";
+import type { Entrant } from "./measure/interleave.ts";
+import { measureCase } from "./measure/interleave.ts";
+import type { Partner, Reply, Request } from "./measure/protocol.ts";
+import type { CaseResult, GroupResult, Results } from "./measure/result.ts";
+import { referenceSample } from "./operands.ts";
+import type { Options } from "./options.ts";
+import { parseOptions, usage } from "./options.ts";
+import { writeDocument } from "./report/performance.ts";
+import { describeMachine, machineText } from "./report/machine.ts";
+import { absenceNotes, groupTable } from "./report/table.ts";
+import { claimsTable, judge } from "./report/claims.ts";
+
+const resultsFile = new URL("../results.json", import.meta.url);
+const LIMIT_SECONDS = 600;
+
+/** The processes of a group of cases, started when they are first asked and again when they have failed. */
+class Partners {
+  readonly #partners = new Map<string, Partner>();
+
+  get(contestant: ContestantName, threads: number): Partner {
+    const key = `${contestant} ${threads}`;
+    const known = this.#partners.get(key);
+    if (known && !known.hasEnded) return known;
+    const started = new ChildPartner(commandOf(contestant, threads), LIMIT_SECONDS);
+    this.#partners.set(key, started);
+    return started;
+  }
+
+  closeAll(): void {
+    for (const partner of this.#partners.values()) partner.close();
+    this.#partners.clear();
+  }
+}
+
+/** The ceiling's task is which limit the case meets. */
+function asCeiling(partner: Partner, { ceiling }: Case): Partner {
+  return {
+    get hasEnded() {
+      return partner.hasEnded;
+    },
+    ask: (request: Request): Promise<Reply> =>
+      partner.ask(
+        request.what === "prepare" && ceiling
+          ? { what: "prepare", task: { kind: "ceiling", of: ceiling.kind } }
+          : request,
+      ),
+    pause: () => partner.pause(),
+    resume: () => partner.resume(),
+    close: () => partner.close(),
+  };
+}
+
+function entrantsOf(measured: Case, options: Options, partners: Partners): Entrant[] {
+  const names: ContestantName[] = [
+    ...(measured.ceiling ? (["ceiling"] as const) : []),
+    "millrace",
+    ...options.peers,
+  ];
+  return names.flatMap((contestant) =>
+    options.threads.map((threads) => {
+      const partner = partners.get(contestant, threads);
+      return {
+        contestant,
+        threads,
+        partner: contestant === "ceiling" ? asCeiling(partner, measured) : partner,
+      };
+    }),
+  );
+}
+
+async function measureGroup(group: Group, options: Options): Promise<GroupResult> {
+  const machine = describeMachine();
+  const partners = new Partners();
+  const stop = (): void => partners.closeAll();
+  process.once("exit", stop);
+  const cases: CaseResult[] = [];
+  try {
+    for (const measured of casesOf(group, options.quick)) {
+      if (!measured.id.includes(options.match)) continue;
+      process.stderr.write(`${group}: ${measured.label}\n`);
+      const entrants = entrantsOf(measured, options, partners);
+      const sampleOf = (length: number) => referenceSample(measured.task, length);
+      cases.push(await measureCase(measured, entrants, options, sampleOf));
+    }
+  } finally {
+    stop();
+    process.off("exit", stop);
+  }
+  const { rounds, seconds, quick } = options;
+  return { group, machine, rounds, seconds, quick, cases };
+}
+
+function show(result: GroupResult): void {
+  console.log(`\n${result.group}${result.quick ? " (quick: not a measurement)" : ""}\n`);
+  console.log(groupTable(result));
+  const notes = absenceNotes(result);
+  if (notes.length > 0) console.log(`\n${notes.join("\n")}`);
+}
+
+function readResults(): Results {
+  return existsSync(resultsFile) ? (JSON.parse(readFileSync(resultsFile, "utf8")) as Results) : {};
+}
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options.help) {
+    console.log(usage);
+    return;
+  }
+  const machine = describeMachine();
+  console.log(machineText(machine));
+  if (machine.load > 0.3)
+    console.log(`Other work is going on (load ${machine.load.toFixed(2)}): do not trust the numbers.`);
+  const results: Results = {};
+  for (const group of options.groups) {
+    const result = await measureGroup(group, options);
+    results[group] = result;
+    show(result);
+    if (options.write) {
+      // After each group, so that a run that is interrupted keeps what it has.
+      const all = { ...readResults(), [group]: result };
+      writeFileSync(resultsFile, `${JSON.stringify(all, null, 1)}\n`);
+      writeDocument(all);
+    }
+  }
+  if (options.json !== undefined)
+    writeFileSync(options.json, `${JSON.stringify(results, null, 1)}\n`);
+  if (!options.quick) console.log(`\n${claimsTable(judge(results))}`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof MillraceError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

@@ -1,0 +1,149 @@
+import { describe, expect, it } from "vitest";
+import type { Case } from "../case.ts";
+import type { ContestantName } from "../contestants/names.ts";
+import type { Entrant } from "./interleave.ts";
+import { measureCase } from "./interleave.ts";
+import type { Partner, Reply, Request } from "./protocol.ts";
+
+const example: Case = {
+  id: "example",
+  group: "products",
+  label: "example",
+  task: { kind: "ceiling", of: "fma" },
+  unit: "GFLOP/s",
+  amount: 1e9,
+  ceiling: null,
+  tolerance: 1e-3,
+};
+
+const ready = (sample: readonly number[]): Reply => ({
+  kind: "ready",
+  length: sample.length,
+  sample,
+  facts: { bytes: 8 },
+  version: "1.2.3",
+});
+
+/** A partner that follows a script and writes down who was running. */
+class Scripted implements Partner {
+  hasEnded = false;
+  readonly #name: string;
+  readonly #log: string[];
+  readonly #awake: Set<string>;
+  readonly #answer: (request: Request, measured: number) => Reply;
+  #measured = 0;
+
+  constructor(
+    name: string,
+    log: string[],
+    awake: Set<string>,
+    answer: (request: Request, measured: number) => Reply,
+  ) {
+    this.#name = name;
+    this.#log = log;
+    this.#awake = awake;
+    this.#answer = answer;
+  }
+
+  async ask(request: Request): Promise<Reply> {
+    expect([...this.#awake]).toEqual([this.#name]);
+    this.#log.push(`${this.#name} ${request.what}`);
+    if (request.what === "measure") this.#measured++;
+    const reply = this.#answer(request, this.#measured);
+    if (reply.kind === "failed") this.hasEnded = true;
+    return reply;
+  }
+
+  pause(): void {
+    this.#awake.delete(this.#name);
+  }
+
+  resume(): void {
+    this.#awake.add(this.#name);
+  }
+
+  close(): void {
+    this.hasEnded = true;
+  }
+}
+
+function scripted(
+  scripts: Partial<Record<ContestantName, (request: Request, measured: number) => Reply>>,
+): { readonly entrants: Entrant[]; readonly log: string[] } {
+  const log: string[] = [];
+  const awake = new Set<string>();
+  const entrants = Object.entries(scripts).map(([name, answer]) => ({
+    contestant: name as ContestantName,
+    threads: 1,
+    partner: new Scripted(name, log, awake, answer),
+  }));
+  return { entrants, log };
+}
+
+const good =
+  (sample: readonly number[], seconds = 1) =>
+  (request: Request, measured: number): Reply =>
+    request.what === "prepare"
+      ? ready(sample)
+      : request.what === "measure"
+        ? { kind: "measured", seconds: seconds * measured }
+        : { kind: "released" };
+
+describe("measureCase", () => {
+  it("runs one at a time, in the same order every round, after a warm-up that does not count", async () => {
+    const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2], 10) });
+    const result = await measureCase(example, entrants, { rounds: 2, seconds: 0 }, () => undefined);
+    const round = ["millrace measure", "tfjs measure"];
+    expect(log).toEqual([
+      "millrace prepare",
+      "tfjs prepare",
+      ...round,
+      ...round,
+      ...round,
+      "millrace release",
+      "tfjs release",
+    ]);
+    expect(result.measurements.map(({ seconds }) => seconds)).toEqual([
+      [2, 3],
+      [20, 30],
+    ]);
+    expect(result.measurements[1]).toMatchObject({ version: "1.2.3", facts: { bytes: 8 } });
+  });
+
+  it("does not time a contestant whose result differs from ours", async () => {
+    const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.1]) });
+    const result = await measureCase(example, entrants, { rounds: 1, seconds: 0 }, () => undefined);
+    expect(result.measurements[1]).toMatchObject({ status: "differs", seconds: [] });
+    expect(result.measurements[1]!.reason).toMatch(/off by 0\.06/);
+    expect(log).not.toContain("tfjs measure");
+  });
+
+  it("holds us to the reference too, where there is one", async () => {
+    const { entrants } = scripted({ millrace: good([1, 2.1]), tfjs: good([1, 2]) });
+    const result = await measureCase(example, entrants, { rounds: 1, seconds: 0 }, () => [1, 2]);
+    expect(result.measurements.map(({ status }) => status)).toEqual(["differs", "measured"]);
+  });
+
+  it("goes on without those that are absent or fail on the way", async () => {
+    const { entrants } = scripted({
+      millrace: good([1]),
+      tfjs: () => ({ kind: "absent", reason: "it is not installed" }),
+      "jax-js": (request, measured) =>
+        request.what === "measure" && measured === 2
+          ? { kind: "failed", reason: "the process ended" }
+          : good([1])(request, measured),
+    });
+    const result = await measureCase(example, entrants, { rounds: 3, seconds: 0 }, () => undefined);
+    const summary = result.measurements.map(({ contestant, status, reason, seconds }) => [
+      contestant,
+      status,
+      reason,
+      seconds.length,
+    ]);
+    expect(summary).toEqual([
+      ["millrace", "measured", "", 3],
+      ["tfjs", "absent", "it is not installed", 0],
+      ["jax-js", "failed", "the process ended", 0],
+    ]);
+  });
+});

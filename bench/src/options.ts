@@ -1,0 +1,103 @@
+/**
+ * The command line. In: its words. Out: what to measure, how long, and what to write.
+ */
+import { parseArgs } from "node:util";
+import { InputError } from "@millrace/graph";
+import type { Group } from "./case.ts";
+import { groups } from "./case.ts";
+import type { ContestantName } from "./contestants/names.ts";
+import { contestantNames } from "./contestants/names.ts";
+
+export interface Options {
+  readonly groups: readonly Group[];
+  readonly threads: readonly number[];
+  readonly peers: readonly ContestantName[];
+  readonly rounds: number;
+  /** Of each contestant in each round, at least. */
+  readonly seconds: number;
+  /** Only cases whose name contains it. */
+  readonly match: string;
+  readonly quick: boolean;
+  readonly write: boolean;
+  readonly json: string | undefined;
+  readonly help: boolean;
+}
+
+export const usage = `npm run bench -- [options]
+
+  --only <groups>     ${groups.join(", ")} (all)
+  --threads <counts>  numbers of threads, such as 1,2 (1,2)
+  --peers <names>     ${contestantNames.slice(2).join(", ")} (all; "none" for none)
+  --match <text>      only cases whose name contains it
+  --rounds <n>        rounds, of which the median counts (9; 3 with --quick)
+  --seconds <s>       of each contestant in each round, at least (0.4; 0.02 with --quick)
+  --quick             small sizes: shows that everything runs, says nothing of speed
+  --write             rewrite docs/performance.md and bench/results.json
+  --json <file>       write the results of this run there
+  --help              this text
+`;
+
+function listOf<T extends string>(text: string, known: readonly T[], option: string): readonly T[] {
+  return text.split(",").map((word) => {
+    const found = known.find((name) => name === word.trim());
+    if (found) return found;
+    throw new InputError({
+      what: `${option} does not know "${word}"`,
+      where: "bench",
+      hint: `Choose among ${known.join(", ")}.`,
+    });
+  });
+}
+
+function numberOf(text: string, option: string, whole: boolean): number {
+  const value = Number(text);
+  if (value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value;
+  throw new InputError({
+    what: `${option} is "${text}"`,
+    where: "bench",
+    hint: whole ? "Give a whole number from 1." : "Give a positive number.",
+  });
+}
+
+export function parseOptions(words: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...words],
+    options: {
+      only: { type: "string", default: groups.join(",") },
+      threads: { type: "string", default: "1,2" },
+      peers: { type: "string", default: contestantNames.slice(2).join(",") },
+      match: { type: "string", default: "" },
+      rounds: { type: "string" },
+      seconds: { type: "string" },
+      quick: { type: "boolean", default: false },
+      write: { type: "boolean", default: false },
+      json: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  const { quick, write } = values;
+  if (quick && write)
+    throw new InputError({
+      what: "--quick and --write exclude each other",
+      where: "bench",
+      hint: "What --quick measures says nothing of speed; leave one out.",
+    });
+  if (values.match !== "" && write)
+    throw new InputError({
+      what: "--match and --write exclude each other",
+      where: "bench",
+      hint: "A section of the document is written whole; use --only to choose sections.",
+    });
+  return {
+    groups: listOf(values.only, groups, "--only"),
+    threads: values.threads.split(",").map((word) => numberOf(word, "--threads", true)),
+    peers: values.peers === "none" ? [] : listOf(values.peers, contestantNames.slice(2), "--peers"),
+    rounds: numberOf(values.rounds ?? (quick ? "3" : "9"), "--rounds", true),
+    seconds: numberOf(values.seconds ?? (quick ? "0.02" : "0.4"), "--seconds", false),
+    match: values.match,
+    quick,
+    write,
+    json: values.json,
+    help: values.help,
+  };
+}
