@@ -17,11 +17,12 @@ export const allowedImports: Readonly<Record<string, AllowedImports>> = {
   graph: { source: [], tests: [], node: false },
   conformance: { source: ["graph"], tests: [], node: false },
   "kernels-cpu": { source: ["graph"], tests: ["conformance"], node: true },
+  "kernels-wgsl": { source: ["graph"], tests: oracles, node: false },
   "model-v3": { source: ["graph"], tests: oracles, node: ["node.ts"] },
   trainer: { source: ["graph", "model-v3"], tests: oracles, node: true },
   runtime: { source: ["graph", "model-v3"], tests: oracles, node: true },
   cli: {
-    source: ["graph", "kernels-cpu", "model-v3", "trainer", "runtime"],
+    source: ["graph", "kernels-cpu", "kernels-wgsl", "model-v3", "trainer", "runtime"],
     tests: ["conformance"],
     node: true,
   },

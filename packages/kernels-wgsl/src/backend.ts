@@ -1,0 +1,86 @@
+/**
+ * The WebGPU backend. In: an adapter. Out: a backend that runs programs as WGSL compute shaders, with state in device memory. Runs
+ * on one device follow one another; a lost device rejects them all.
+ */
+import type { Backend, Executable, Program, Store } from "@millrace/graph";
+import { InputError } from "@millrace/graph";
+import type { WgslCapabilities } from "./capabilities.ts";
+import { graphCapabilities } from "./capabilities.ts";
+import { printConfiguration } from "./configure/configure.ts";
+import type { DeviceOptions, OpenDevice } from "./device.ts";
+import { closeDevice, openDevice } from "./device.ts";
+import { DeviceMemory } from "./launch/buffers.ts";
+import { DeviceGuard } from "./launch/device-errors.ts";
+import type { LaunchContext } from "./launch/launch.ts";
+import { checkProgram, emitProgram, loadProgram } from "./launch/launch.ts";
+import { Pipelines } from "./launch/pipelines.ts";
+import { WgslStore } from "./store.ts";
+
+export interface WgslBackendOptions extends DeviceOptions {
+  /** Limits to stay below those of the device, to try what a smaller one would do. */
+  readonly limits?: Partial<Pick<WgslCapabilities, "maxBindingBytes" | "maxBufferBytes" | "maxInvocations">>;
+}
+
+/** A backend with a device of its own. */
+export interface WgslBackend extends Backend {
+  /** What the adapter calls itself. */
+  readonly adapter: string;
+  readonly device: GPUDevice;
+  /** Buffers that stores and executables hold now. */
+  readonly liveBuffers: number;
+  /** Gives the device back. Programs and stores of this backend end with it. */
+  dispose(): void;
+}
+
+/** Opens a device and makes a backend of it. Rejects with a DeviceError where there is none. */
+export async function createWgslBackend(options: WgslBackendOptions = {}): Promise<WgslBackend> {
+  const opened = await openDevice(options);
+  return backendOver(opened, { ...opened.capabilities, ...options.limits });
+}
+
+function backendOver(opened: OpenDevice, capabilities: WgslCapabilities): WgslBackend {
+  const { device, name } = opened;
+  const guard = new DeviceGuard(device);
+  const memory = new DeviceMemory(device, guard, capabilities.maxBufferBytes);
+  const pipelines = new Pipelines(device, guard);
+  const context: LaunchContext = { device, capabilities, memory, pipelines };
+  return {
+    name: "gpu",
+    adapter: name,
+    device,
+    capabilities: graphCapabilities(capabilities),
+    createStore: (): Store => new WgslStore(memory),
+    load: async (program, store): Promise<Executable> => {
+      if (!(store instanceof WgslStore) || store.memory !== memory)
+        throw new InputError({
+          what: "the store belongs to another backend",
+          where: program.name,
+          hint: "Make it with createStore() of the backend that loads the program.",
+        });
+      checkProgram(program, capabilities);
+      store.ensure(program.states);
+      return loadProgram(program, store, context);
+    },
+    print: (program): string => printShaders(program, capabilities),
+    get liveBuffers() {
+      return memory.liveBuffers;
+    },
+    dispose: (): void => {
+      memory.dispose();
+      closeDevice(opened);
+    },
+  };
+}
+
+/** The choices and the WGSL of every kernel. */
+export function printShaders(program: Program, capabilities: WgslCapabilities): string {
+  const { variants, keys } = emitProgram(program, capabilities);
+  const sections = [...variants].map(([key, { configuration, shaders }]) => {
+    const kernel = program.kernels[Number(key.split(":")[0])]!;
+    const calls = keys.filter((other) => other === key).length;
+    const choices = printConfiguration(configuration).replaceAll(/^/gm, "//   ");
+    const head = `// kernel ${kernel.name}, called ${calls} times\n${choices}`;
+    return [head, ...shaders.map(({ code }) => code)].join("\n");
+  });
+  return sections.join("\n");
+}

@@ -1,0 +1,99 @@
+/**
+ * What an adapter offers. In: its limits and features. Out: the record that the compiler stages see, and the one that the
+ * choice of a kernel's form sees. Both are plain data, so that programs and shaders do not depend on a live device.
+ */
+import type { Capabilities } from "@millrace/graph";
+import { dtypes, UnsupportedError } from "@millrace/graph";
+
+/** What configure and emit know of a device. */
+export interface WgslCapabilities {
+  /** Most bytes of one binding; larger buffers are bound in parts. */
+  readonly maxBindingBytes: number;
+  /** Most bytes of one buffer. */
+  readonly maxBufferBytes: number;
+  /** Storage bindings of one shader. */
+  readonly maxBindings: number;
+  /** Alignment of a binding's offset, bytes. */
+  readonly bindingAlignment: number;
+  /** Alignment of a uniform binding's offset, bytes. */
+  readonly uniformAlignment: number;
+  readonly maxInvocations: number;
+  readonly workgroupBytes: number;
+  /** Workgroups along one dimension of a dispatch. */
+  readonly maxGroups: number;
+  readonly subgroups: boolean;
+  readonly f16: boolean;
+  readonly timestamps: boolean;
+}
+
+/** The limits that a device is asked for as high as the adapter has them. */
+export const raisedLimits = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+type LimitName =
+  | (typeof raisedLimits)[number]
+  | "minStorageBufferOffsetAlignment"
+  | "minUniformBufferOffsetAlignment";
+
+/** Reads them from an adapter or a device. */
+export function readCapabilities(
+  limits: Readonly<Record<LimitName, number>>,
+  features: { has(name: string): boolean },
+): WgslCapabilities {
+  // Bindings end at whole alignments, so that a buffer cut into parts has no rest in the middle.
+  const alignment = Math.max(limits.minStorageBufferOffsetAlignment, 256);
+  const wholeBytes = (bytes: number): number => bytes - (bytes % alignment);
+  return {
+    maxBindingBytes: wholeBytes(limits.maxStorageBufferBindingSize),
+    maxBufferBytes: wholeBytes(limits.maxBufferSize),
+    maxBindings: limits.maxStorageBuffersPerShaderStage,
+    bindingAlignment: alignment,
+    uniformAlignment: Math.max(limits.minUniformBufferOffsetAlignment, 16),
+    maxInvocations: Math.min(
+      limits.maxComputeInvocationsPerWorkgroup,
+      limits.maxComputeWorkgroupSizeX,
+    ),
+    workgroupBytes: limits.maxComputeWorkgroupStorageSize,
+    maxGroups: limits.maxComputeWorkgroupsPerDimension,
+    subgroups: features.has("subgroups"),
+    f16: features.has("shader-f16"),
+    timestamps: features.has("timestamp-query"),
+  };
+}
+
+/** The limits that WebGPU guarantees everywhere. */
+export const leastCapabilities: WgslCapabilities = {
+  maxBindingBytes: 2 ** 27,
+  maxBufferBytes: 2 ** 28,
+  maxBindings: 8,
+  bindingAlignment: 256,
+  uniformAlignment: 256,
+  maxInvocations: 256,
+  workgroupBytes: 16384,
+  maxGroups: 65535,
+  subgroups: false,
+  f16: false,
+  timestamps: false,
+};
+
+/** The record for fuse, lower and plan. WebGPU does not tell how much memory there is; a device that has too little says so. */
+export function graphCapabilities(capabilities: WgslCapabilities): Capabilities {
+  if (capabilities.maxBindings < 4)
+    throw new UnsupportedError({
+      what: `the adapter binds ${capabilities.maxBindings} buffers to a shader`,
+      hint: "Use another adapter, or --device wasm.",
+    });
+  return {
+    dtypes,
+    alignment: capabilities.bindingAlignment,
+    maxBytes: 2 ** 42,
+    maxBuffersPerKernel: capabilities.maxBindings,
+  };
+}

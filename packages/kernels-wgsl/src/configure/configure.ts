@@ -1,0 +1,180 @@
+/**
+ * How a kernel becomes dispatches. In: a kernel, which of its buffers are the same memory, and what the device can do. Out: one
+ * segment per dispatch with its grid and its form. Pure and printable; emits nothing. Choices are made for the largest sizes,
+ * so that a value's bits do not depend on how many others are computed with it.
+ */
+import type { Contract, Dim, Kernel, Statement } from "@millrace/graph";
+import { dimsEqual, formatDim, maxDim } from "@millrace/graph";
+import type { WgslCapabilities } from "../capabilities.ts";
+import type { PackedStore, Sharing } from "../emit/bindings.ts";
+import { isPacked, perWord } from "../emit/bindings.ts";
+import { contains, hasBounds, isAxis, isNeighbourly, largestCount, Memories, mentions } from "./accesses.ts";
+import type { TileForm } from "./contract.ts";
+import { chooseTile } from "./contract.ts";
+import type { Grid } from "./grid.ts";
+import { openGrid } from "./grid.ts";
+
+export type Form =
+  /** One invocation per point of the grid, or per `elements` neighbours of its last axis, which fill whole words. */
+  | { readonly kind: "each"; readonly elements: number }
+  /** One workgroup per point: its invocations share reductions and parallel loops. */
+  | { readonly kind: "group" }
+  | TileForm;
+
+/** One dispatch. */
+export interface Segment extends Grid {
+  readonly form: Form;
+  /** Invocations of a workgroup. */
+  readonly workgroup: number;
+  /** How packed elements are stored, by memory. */
+  readonly packed: ReadonlyMap<number, PackedStore>;
+}
+
+export type Configuration = readonly Segment[];
+
+/** Invocations of a workgroup where they have nothing to do with each other. */
+const plainGroup = 64;
+/** Shortest reduction that a workgroup shares. */
+const sharedLength = 32;
+/** As many results or more keep a device busy one by one. */
+const manyResults = 4096;
+
+/** Chooses. */
+export function configureKernel(
+  kernel: Kernel,
+  sharing: Sharing,
+  capabilities: WgslCapabilities,
+): Configuration {
+  const memories = new Memories(kernel, sharing);
+  return splitBlock(kernel.body).map((block) => {
+    const tile = (contract: Contract): TileForm | undefined => chooseTile(contract, capabilities);
+    const grid = openGrid(block, memories, (contract) => tile(contract) !== undefined);
+    const last = grid.body[0];
+    if (last?.kind === "contract") {
+      const form = tile(last)!;
+      return { ...grid, form, workgroup: form.across * form.down, packed: atomically(kernel, grid, memories) };
+    }
+    const workgroup = groupSize(grid, memories, capabilities);
+    if (workgroup > 0)
+      return { ...grid, form: { kind: "group" }, workgroup, packed: atomically(kernel, grid, memories) };
+    const packed = packedStores(kernel, grid, memories);
+    const widths = [...packed].flatMap(([memory, how]) =>
+      how === "owned" ? [perWord(kernel.buffers[memory]!.dtype)] : [],
+    );
+    return {
+      ...grid,
+      form: { kind: "each", elements: Math.max(1, ...widths) },
+      workgroup: Math.min(plainGroup, capabilities.maxInvocations),
+      packed,
+    };
+  });
+}
+
+/** Loops and products one after the other are dispatches of their own; what shares locals is one. */
+function splitBlock(body: readonly Statement[]): readonly (readonly Statement[])[] {
+  const separate = body.every(({ kind }) => kind === "loop" || kind === "contract" || kind === "if");
+  return separate ? body.map((statement) => [statement]) : [body];
+}
+
+/** Size of the workgroup that shares each point's reductions, or 0. */
+function groupSize(
+  { steps, body }: Grid,
+  memories: Memories,
+  { maxInvocations }: WgslCapabilities,
+): number {
+  const reductions = body.filter((statement) => statement.kind === "reduce");
+  const length = Math.max(0, ...reductions.map(({ ranges }) => largestCount(ranges)));
+  if (length < sharedLength || !isShareable(body, memories)) return 0;
+  const results = largestCount(steps.flatMap((step) => (step.kind === "axis" ? [step.range] : [])));
+  const neighbourly = reductions.some((reduce) => {
+    const inner = reduce.ranges.at(-1)!.axis;
+    const read = [...memories.accesses([reduce])];
+    return read.some(({ index }) => isNeighbourly(index, inner));
+  });
+  if (!neighbourly && results >= manyResults) return 0;
+  const wanted = length >= 2048 ? 256 : length >= 512 ? 128 : 64;
+  return Math.min(wanted, maxInvocations);
+}
+
+/**
+ * Whether all invocations of a workgroup may run the block together, the first of them storing: no statement may read what
+ * it stores itself.
+ */
+function isShareable(body: readonly Statement[], memories: Memories): boolean {
+  return body.every((statement) => {
+    if (statement.kind !== "loop" && statement.kind !== "if") return statement.kind !== "contract";
+    const stored = memories.stored([statement]);
+    const reads = memories.accesses([statement]).some(({ memory, store }) => !store && stored.has(memory));
+    const parallel = statement.kind === "loop" && statement.order === "parallel";
+    return parallel || (!reads && !contains([statement], ({ kind }) => kind === "contract"));
+  });
+}
+
+const packedMemories = (kernel: Kernel, grid: Grid, memories: Memories): readonly number[] =>
+  [...memories.stored(grid.body)].filter((memory) => isPacked(kernel.buffers[memory]!.dtype));
+
+function atomically(kernel: Kernel, grid: Grid, memories: Memories): Map<number, PackedStore> {
+  return new Map(packedMemories(kernel, grid, memories).map((memory) => [memory, "atomic"]));
+}
+
+/** Words are owned where every invocation stores neighbours along the last axis of the grid, a whole number of words of them. */
+function packedStores(kernel: Kernel, grid: Grid, memories: Memories): Map<number, PackedStore> {
+  const packed = atomically(kernel, grid, memories);
+  const inner = grid.steps.findLastIndex(({ kind }) => kind === "axis");
+  const step = grid.steps[inner];
+  if (step?.kind !== "axis" || hasBounds(step.range)) return packed;
+  const { axis, extent } = step.range;
+  // What comes after the last axis, or a condition on it, would be different for the elements of a word.
+  if (grid.steps.slice(inner + 1).some((later) => later.kind === "if")) return packed;
+  for (const memory of packed.keys()) {
+    const all = memories.accesses(grid.body).filter((access) => access.memory === memory && access.store);
+    const unconditional = grid.body.filter(
+      (statement) => statement.kind === "store" && memories.of(statement.buffer) === memory,
+    );
+    const { dtype, shape } = kernel.buffers[memory]!;
+    const fits =
+      all.length === 1 &&
+      unconditional.length === 1 &&
+      isAxis(all[0]!.index.at(-1), axis) &&
+      all[0]!.index.slice(0, -1).every((part) => !mentions(part, axis)) &&
+      dimsEqual(shape.at(-1)!, extent) &&
+      (shape.length === 1 || isMultiple(extent, perWord(dtype)));
+    if (fits) packed.set(memory, "owned");
+  }
+  // One invocation takes as many elements as the narrowest memory packs; a wider one gets whole words too.
+  return packed;
+}
+
+/** Whether a size is a multiple of `n` for all values of its symbols. */
+function isMultiple(dim: Dim, n: number): boolean {
+  if (typeof dim === "number") return dim % n === 0;
+  return dim.terms.every(({ coefficient }) => coefficient % n === 0);
+}
+
+/** One line per dispatch. */
+export function printConfiguration(configuration: Configuration): string {
+  return configuration
+    .map(({ steps, form, workgroup, packed }) => {
+      const axes = steps.flatMap((step) =>
+        step.kind === "axis" ? [`${step.range.axis} < ${formatDim(step.range.extent)}`] : [],
+      );
+      const ways = [...new Set(packed.values())].map((way) => `, ${way} words`).join("");
+      return `${describeForm(form)} over ${axes.join(", ") || "one point"}, workgroup ${workgroup}${ways}`;
+    })
+    .join("\n");
+}
+
+function describeForm(form: Form): string {
+  switch (form.kind) {
+    case "each":
+      return form.elements === 1 ? "an invocation each" : `an invocation per ${form.elements}`;
+    case "group":
+      return "a workgroup each";
+    case "tile":
+      return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth}`;
+  }
+}
+
+/** Largest number of points of a grid. */
+export const largestGrid = ({ steps }: Grid): number =>
+  largestCount(steps.flatMap((step) => (step.kind === "axis" ? [{ extent: maxDim(step.range.extent) }] : [])));

@@ -1,0 +1,183 @@
+/**
+ * Which storage bindings a kernel has, and how an element is read and written. In: the kernel's buffers, which of them are the same
+ * memory, which are stored to and how. Out: declarations, and texts of loads and stores by row-major position.
+ *
+ * f32, i32 and u32 are arrays of themselves. Narrower elements are packed in words of 32 bits, an i64 is two words of which
+ * the low one counts. A packed element is stored by the invocation that owns its whole word, or by atomic operations on the
+ * word. A buffer larger than a binding may be is bound in parts.
+ */
+import type { DType, Kernel, KernelBuffer } from "@millrace/graph";
+import { byteWidth, InternalError, maxBytes } from "@millrace/graph";
+import type { WgslCapabilities } from "../capabilities.ts";
+import type { Library } from "./library.ts";
+
+/** Memory that one or more of the kernel's buffers are bound to. */
+export interface Binding {
+  /** Identifier in the shader; parts after the first get a suffix. */
+  readonly name: string;
+  readonly dtype: DType;
+  /** Indices of the kernel's buffers. */
+  readonly members: readonly number[];
+  /** Bindings it takes. */
+  readonly parts: number;
+  /** Elements of the array type in each part but the last. */
+  readonly partLength: number;
+  readonly written: boolean;
+}
+
+/** `sharing[i]` is the lowest buffer that is the same memory as buffer i. */
+export type Sharing = readonly number[];
+
+/** A sharing in which every buffer has memory of its own. */
+export const unshared = (kernel: Kernel): Sharing => kernel.buffers.map((_, i) => i);
+
+const bytesOf = ({ dtype, shape }: KernelBuffer): number => maxBytes({ dtype, shape });
+
+export function bindingsOf(
+  kernel: Kernel,
+  sharing: Sharing,
+  capabilities: WgslCapabilities,
+): readonly Binding[] {
+  const bindings: Binding[] = [];
+  kernel.buffers.forEach((buffer, i) => {
+    if (sharing[i] !== i) return;
+    const members = kernel.buffers.flatMap((_, j) => (sharing[j] === i ? [j] : []));
+    const bytes = Math.max(...members.map((j) => bytesOf(kernel.buffers[j]!)));
+    bindings.push({
+      name: buffer.name.replaceAll(/[^A-Za-z0-9_]/g, "_"),
+      dtype: buffer.dtype,
+      members,
+      parts: Math.max(1, Math.ceil(bytes / capabilities.maxBindingBytes)),
+      partLength: capabilities.maxBindingBytes / 4,
+      written: members.some((j) => kernel.buffers[j]!.access !== "read"),
+    });
+  });
+  return bindings;
+}
+
+/** Elements of a dtype in one word. */
+export const perWord = (dtype: DType): number => Math.max(1, 4 / byteWidth(dtype));
+
+export const isPacked = (dtype: DType): boolean => byteWidth(dtype) < 4;
+
+const arrayType = (dtype: DType): string => {
+  if (dtype === "f32" || dtype === "i32" || dtype === "u32") return dtype;
+  return dtype === "i64" ? "i32" : "u32";
+};
+
+/** How packed elements of a binding are written. */
+export type PackedStore = "none" | "owned" | "atomic";
+
+export class Storage {
+  readonly binding: Binding;
+  readonly store: PackedStore;
+  readonly #library: Library;
+
+  constructor(binding: Binding, store: PackedStore, library: Library) {
+    this.binding = binding;
+    this.store = store;
+    this.#library = library;
+  }
+
+  #part(part: number): string {
+    return part === 0 ? this.binding.name : `${this.binding.name}_part${part}`;
+  }
+
+  /** Declarations of its parts, from binding number `first` on, and of the functions that choose among them. */
+  declarations(first: number): readonly string[] {
+    const { dtype, parts, partLength, name } = this.binding;
+    const atomic = this.store === "atomic";
+    const element = atomic ? "atomic<u32>" : arrayType(dtype);
+    const lines = Array.from(
+      { length: parts },
+      (_, part) =>
+        `@group(0) @binding(${first + part}) var<storage, read_write> ${this.#part(part)}: array<${element}>;`,
+    );
+    if (parts === 1) return lines;
+    // The last part needs no test.
+    const choose = (use: (part: string, at: string) => string): string =>
+      Array.from({ length: parts }, (_, part) => {
+        const at = part === 0 ? "i" : `i - ${part * partLength}u`;
+        const action = use(this.#part(part), at);
+        return part === parts - 1
+          ? `  ${action}`
+          : `  if (i < ${(part + 1) * partLength}u) { ${action} }`;
+      }).join("\n");
+    const type = arrayType(dtype);
+    lines.push(
+      `fn ${name}_get(i: u32) -> ${type} {\n${choose((part, at) => `return ${atomic ? `atomicLoad(&${part}[${at}])` : `${part}[${at}]`};`)}\n}`,
+    );
+    if (!this.binding.written) return lines;
+    if (atomic)
+      lines.push(
+        `fn ${name}_put(i: u32, mask: u32, value: u32) {\n${choose((part, at) => `atomicAnd(&${part}[${at}], ~mask); atomicOr(&${part}[${at}], value); return;`)}\n}`,
+      );
+    else
+      lines.push(
+        `fn ${name}_set(i: u32, value: ${type}) {\n${choose((part, at) => `${part}[${at}] = value; return;`)}\n}`,
+      );
+    return lines;
+  }
+
+  #word(at: string): string {
+    const { parts, name } = this.binding;
+    if (parts > 1) return `${name}_get(u32(${at}))`;
+    return this.store === "atomic" ? `atomicLoad(&${name}[${at}])` : `${name}[${at}]`;
+  }
+
+  /** Text of the element at a position. */
+  load(at: string): string {
+    const { dtype } = this.binding;
+    switch (dtype) {
+      case "f32":
+      case "i32":
+      case "u32":
+        return this.#word(at);
+      case "i64":
+        return this.#word(`${at} * 2`);
+      default: {
+        const [log, bits, mask] = byteWidth(dtype) === 1 ? [2, 3, "0xffu"] : [1, 4, "0xffffu"];
+        const within = byteWidth(dtype) === 1 ? 3 : 1;
+        const shifted = `(${this.#word(`${at} >> ${log}u`)} >> (u32(${at} & ${within}) << ${bits}u))`;
+        const code = `(${shifted} & ${mask})`;
+        if (dtype === "u8") return `i32${code}`;
+        if (dtype === "bool") return `(${code} != 0u)`;
+        return `${this.#library.use(`decode_${dtype}`)}${code}`;
+      }
+    }
+  }
+
+  /** The code of a packed element with this value. */
+  code(value: string): string {
+    const { dtype } = this.binding;
+    if (dtype === "bool") return `u32(${value})`;
+    if (dtype === "u8") return `(bitcast<u32>(${value}) & 0xffu)`;
+    return `${this.#library.use(`encode_${dtype}`)}(${value})`;
+  }
+
+  /** Statement that stores a word. */
+  setWord(at: string, value: string): string {
+    const { parts, name } = this.binding;
+    return parts > 1 ? `${name}_set(u32(${at}), ${value});` : `${name}[${at}] = ${value};`;
+  }
+
+  /** Statements that store an element, which is not packed or shares its word with other invocations' elements. */
+  set(at: string, value: string): readonly string[] {
+    const { dtype, parts, name } = this.binding;
+    if (dtype === "i64")
+      return [this.setWord(`${at} * 2`, value), this.setWord(`${at} * 2 + 1`, `(${value} >> 31u)`)];
+    if (!isPacked(dtype)) return [this.setWord(at, value)];
+    if (this.store !== "atomic")
+      throw new InternalError({ what: `elements of ${name} are stored one by one, but its words are owned` });
+    const [log, bits, mask] = byteWidth(dtype) === 1 ? [2, 3, "0xffu"] : [1, 4, "0xffffu"];
+    const within = byteWidth(dtype) === 1 ? 3 : 1;
+    const shift = `(u32(${at} & ${within}) << ${bits}u)`;
+    const word = `${at} >> ${log}u`;
+    const shifted = `${this.code(value)} << ${shift}`;
+    if (parts > 1) return [`${name}_put(u32(${word}), ${mask} << ${shift}, ${shifted});`];
+    return [
+      `atomicAnd(&${name}[${word}], ~(${mask} << ${shift}));`,
+      `atomicOr(&${name}[${word}], ${shifted});`,
+    ];
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * Statements of the kernel language as WGSL. In: blocks. Out: lines. Invocations work alone ("each"); as a workgroup that runs every
+ * statement together, the first of them storing, with reductions and parallel loops divided among them ("group"); or together
+ * inside a loop of fixed order, where nothing is divided ("together").
+ */
+import type { Range, Statement } from "@millrace/graph";
+import { InternalError, visitExpr } from "@millrace/graph";
+import type { Expr } from "@millrace/graph";
+import { Memories } from "../configure/accesses.ts";
+import type { Segment } from "../configure/configure.ts";
+import { withoutContract } from "../configure/grid.ts";
+import { perWord } from "./bindings.ts";
+import type { Expressions } from "./expressions.ts";
+import { emitReduce, emitSharedReduce } from "./reduce.ts";
+import type { Value } from "./values.ts";
+import { named } from "./values.ts";
+
+type Level = "each" | "group" | "together";
+
+/** Words being filled by this invocation: the loop over its elements is around them. */
+interface OwnedWords {
+  readonly axis: Value;
+  readonly end: string;
+  /** Variable that holds the word, by name of the binding. */
+  readonly words: ReadonlyMap<string, string>;
+}
+
+export class StatementEmitter {
+  readonly x: Expressions;
+  /** Declarations in workgroup memory. */
+  readonly shared: string[] = [];
+  readonly workgroup: number;
+  readonly #segment: Segment;
+  /** Memories that the block both reads and stores to. */
+  readonly #hazards: ReadonlySet<number>;
+  readonly #memories: Memories;
+  #level: Level;
+  #owned: OwnedWords | undefined;
+
+  constructor(x: Expressions, segment: Segment) {
+    this.x = x;
+    this.workgroup = segment.workgroup;
+    this.#segment = segment;
+    this.#level = segment.form.kind === "group" ? "group" : "each";
+    const sharing = x.parts.storages.map(({ binding }) => binding.members[0]!);
+    this.#memories = new Memories(x.parts.kernel, sharing);
+    const accesses = this.#memories.accesses(segment.body);
+    const stored = new Set(accesses.flatMap(({ memory, store }) => (store ? [memory] : [])));
+    const read = new Set(accesses.flatMap(({ memory, store }) => (store ? [] : [memory])));
+    this.#hazards = stored.intersection(read);
+  }
+
+  /** Memory shared by the workgroup. */
+  share(name: string, type: string): string {
+    const fresh = this.x.parts.names.fresh(name);
+    this.shared.push(`var<workgroup> ${fresh}: ${type};`);
+    return fresh;
+  }
+
+  #at(level: Level, body: () => void): void {
+    const outer = this.#level;
+    this.#level = level;
+    body();
+    this.#level = outer;
+  }
+
+  /**
+   * The value as text. Where the workgroup must agree on it, because it decides on a barrier, the first invocation's is given to
+   * all: what is loaded counts as different for each.
+   */
+  uniform(value: Value, ...from: readonly Expr[]): string {
+    const { writer } = this.x;
+    const agreed = from.every((expr) => {
+      let plain = true;
+      visitExpr(expr, (part) => {
+        plain &&= part.kind !== "load" && part.kind !== "local";
+      });
+      return plain;
+    });
+    if (agreed || this.#segment.form.kind === "each") return value.text;
+    const shared = this.share("agreed", value.type);
+    writer.line(`if (lane == 0u) { ${shared} = ${value.text}; }`);
+    const fresh = this.x.parts.names.fresh("agreed");
+    writer.line(`let ${fresh} = workgroupUniformLoad(&${shared});`);
+    return fresh;
+  }
+
+  /** Condition that an axis lies between its bounds. */
+  withinRange(range: Range): string {
+    const { x } = this;
+    const { start, end } = range;
+    const axis = x.value({ kind: "axis", type: "i32", name: range.axis, extent: range.extent });
+    const tests = [
+      start && `${x.hold(x.value(start)).text} <= ${axis.text}`,
+      end && `${axis.text} < ${x.hold(x.value(end)).text}`,
+    ].filter((test) => test !== undefined);
+    const value: Value = { text: tests.map((test) => `(${test})`).join(" && "), type: "bool", atom: false };
+    return this.uniform(value, ...[start, end].filter((bound) => bound !== undefined));
+  }
+
+  /** Runs `body` for the elements of this invocation, whose narrow results fill whole words. */
+  elements(range: Range, group: Value, count: number, body: () => void): void {
+    const { x } = this;
+    const { names } = x.parts;
+    const words = new Map<string, string>();
+    for (const { binding, store } of new Set(x.parts.storages))
+      if (store === "owned") {
+        const word = names.fresh("word");
+        x.writer.line(`var ${word} = 0u;`);
+        words.set(binding.name, word);
+      }
+    const base = x.hold({ ...group, text: `${group.text} * ${count}`, atom: false }, "first");
+    const axis = names.fresh(range.axis);
+    const end = x.dim(range.extent).text;
+    const last = names.fresh("end");
+    x.writer.line(`let ${last} = min(${base.text} + ${count}, ${end});`);
+    x.writer.block(`for (var ${axis} = ${base.text}; ${axis} < ${last}; ${axis}++)`, () => {
+      const value = named(axis, "i32");
+      x.bind(range.axis, value);
+      this.#owned = { axis: value, end: last, words };
+      body();
+      this.#owned = undefined;
+    });
+  }
+
+  /** Emits statements; the names they declare are forgotten afterwards. */
+  block(statements: readonly Statement[]): void {
+    this.x.scoped(() => {
+      for (const statement of statements) this.#statement(statement);
+    });
+  }
+
+  #statement(statement: Statement): void {
+    const { x } = this;
+    const { writer } = x;
+    switch (statement.kind) {
+      case "let":
+        x.bind(statement.name, x.hold(x.value(statement.value), statement.name));
+        return;
+      case "variable": {
+        const { type } = statement.value;
+        const text = x.settled(x.value(statement.value));
+        const name = x.parts.names.fresh(statement.name);
+        writer.line(`var ${name}: ${type} = ${text};`);
+        x.bindVariable(statement.name, name, type);
+        return;
+      }
+      case "assign": {
+        const meaning = x.meaning(statement.name);
+        if (meaning.kind !== "variable")
+          throw new InternalError({
+            what: `${statement.name} is assigned, but it is not a variable`,
+            where: `kernel ${x.parts.kernel.name}`,
+          });
+        writer.line(`${meaning.name} = ${x.settled(x.value(statement.value))};`);
+        return;
+      }
+      case "store":
+        return this.#fenced(statement, () => this.#store(statement));
+      case "if":
+        return this.#fenced(statement, () => {
+          const condition = x.value(statement.condition);
+          this.#inside(() => writer.block(`if (${condition.text})`, () => this.block(statement.body)));
+        });
+      case "reduce":
+        if (this.#level === "group") emitSharedReduce(this, statement);
+        else emitReduce(this, statement);
+        return;
+      case "contract":
+        return this.#statement(withoutContract(statement));
+      case "loop":
+        return this.#fenced(statement, () => this.#loop(statement));
+    }
+  }
+
+  /** Nothing inside is divided among the invocations. */
+  #inside(body: () => void): void {
+    this.#at(this.#level === "each" ? "each" : "together", body);
+  }
+
+  /** Stores of a workgroup are seen by all of it, if it reads that memory. */
+  #fenced(statement: Statement, body: () => void): void {
+    const stored = this.#memories.stored([statement]);
+    const fence = this.#level === "group" && !stored.isDisjointFrom(this.#hazards);
+    if (fence) this.x.writer.line("storageBarrier();");
+    body();
+    if (fence) this.x.writer.line("storageBarrier();");
+  }
+
+  #loop({ range, order, body }: Statement & { kind: "loop" }): void {
+    if (order === "parallel" && this.#level === "group")
+      this.#at("each", () =>
+        this.loop(range, () => this.block(body), { offset: "i32(lane)", step: this.workgroup }),
+      );
+    else this.#inside(() => this.loop(range, () => this.block(body)));
+  }
+
+  /** A counted loop; with a stride, this invocation's share of it. */
+  loop(
+    range: Range,
+    body: () => void,
+    stride?: { readonly offset: string; readonly step: number },
+  ): void {
+    const { x } = this;
+    const [start, end] = this.bounds(range);
+    const axis = x.parts.names.fresh(range.axis);
+    const first = stride ? (start === "0" ? stride.offset : `${start} + ${stride.offset}`) : start;
+    const next = stride ? `${axis} += ${stride.step}` : `${axis}++`;
+    x.writer.block(`for (var ${axis} = ${first}; ${axis} < ${end}; ${next})`, () =>
+      x.scoped(() => {
+        x.bind(range.axis, named(axis, "i32"));
+        body();
+      }),
+    );
+  }
+
+  /** Texts of a range's bounds. */
+  bounds({ extent, start, end }: Range): readonly [string, string] {
+    const { x } = this;
+    return [
+      start ? x.hold(x.value(start)).text : "0",
+      end ? x.hold(x.value(end)).text : x.dim(extent).text,
+    ];
+  }
+
+  #store({ buffer, index, value }: Statement & { kind: "store" }): void {
+    const { x } = this;
+    const { writer } = x;
+    const storage = x.storage(buffer);
+    // Encoding rounds by itself.
+    const rounded = value.kind === "round" && value.dtype === storage.binding.dtype;
+    const stored = x.value(rounded ? value.value : value);
+    const at = x.offset(buffer, index);
+    const write = (): void => {
+      const word = this.#owned?.words.get(storage.binding.name);
+      if (word !== undefined) this.#fillWord(storage, word, at, stored);
+      else
+        for (const line of storage.set(
+          at.text,
+          storage.binding.dtype === "i64" ? x.hold(stored).text : stored.text,
+        ))
+          writer.line(line);
+    };
+    if (this.#level === "each") write();
+    else writer.block("if (lane == 0u)", write);
+  }
+
+  /** Puts an element into the word; stores the word after its last element. */
+  #fillWord(
+    storage: Expressions["parts"]["storages"][number],
+    word: string,
+    at: Value,
+    value: Value,
+  ): void {
+    const { writer } = this.x;
+    const { axis, end } = this.#owned!;
+    const count = perWord(storage.binding.dtype);
+    const [log, bits] = count === 4 ? [2, 3] : [1, 4];
+    const within = `(${at.text} & ${count - 1})`;
+    writer.line(`${word} |= ${storage.code(value.text)} << (u32${within} << ${bits}u);`);
+    writer.block(`if (${within} == ${count - 1} || ${axis.text} + 1 == ${end})`, () => {
+      writer.line(storage.setWord(`${at.text} >> ${log}u`, word));
+      writer.line(`${word} = 0u;`);
+    });
+  }
+}
