@@ -2,6 +2,7 @@
  * What is measured against what. In: a task. Out: something that runs it again and again. Each contestant lives in a
  * process of its own (`serve.ts`); one that cannot do a task throws `Absent` with the reason, which the table repeats.
  */
+import { readFileSync } from "node:fs";
 import type { Task } from "../case.ts";
 
 /** A task that a contestant does not do, or a package that is not installed. */
@@ -39,4 +40,10 @@ export async function optionalPackage<T>(name: string): Promise<T> {
       throw new Absent(`${name} is not installed`);
     throw cause;
   }
+}
+
+/** Version of an installed package, by the bench's own folder. */
+export function versionOf(name: string): string {
+  const manifest = new URL(`../../node_modules/${name}/package.json`, import.meta.url);
+  return (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version;
 }
