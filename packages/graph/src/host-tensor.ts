@@ -25,6 +25,16 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
+/** What is wrong with a value whose data are not those of its dtype and shape; undefined when nothing is. */
+export function dataProblem({ dtype, shape, data }: HostTensor): string | undefined {
+  const kind = (array: unknown): string => Object.prototype.toString.call(array).slice(8, -1);
+  const wanted = kind(hostArray(dtype, 0));
+  const count = elementCount(shape);
+  if (kind(data) === wanted && data.length === count) return undefined;
+  const got = ArrayBuffer.isView(data) ? `${kind(data)}(${data.length})` : kind(data);
+  return `${dtype}[${shape.join(", ")}] is stored in ${wanted}(${count}), its data are ${got}`;
+}
+
 /** A typed array of `length` zero elements in the storage form of `dtype`. */
 export function hostArray(dtype: DType, length: number): HostArray;
 /** A view of `length` elements over `buffer` from `byteOffset`. */

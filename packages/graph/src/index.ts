@@ -291,5 +291,5 @@ export { maxBytes, plan } from "./plan/plan.ts";
 
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";
-export { bindSizes } from "./run/bind.ts";
+export { bindShapes, bindSizes } from "./run/bind.ts";
 export { StateTable, type StateEntry } from "./run/state-table.ts";

@@ -9,7 +9,7 @@ import type { HostTensor } from "../host-tensor.ts";
 import { hostTensor } from "../host-tensor.ts";
 import type { AnyOp, Attributes } from "../op.ts";
 import type { Dim, Shape, SizeSymbol, SymbolicDim, TensorType } from "../shape.ts";
-import { formatType, minDim, shapesEqual, size, symbolsOf } from "../shape.ts";
+import { formatDim, formatType, minDim, shapesEqual, size, symbolsOf } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { constantOp, inputOp, stateOp } from "./ops/leaf.ts";
 
@@ -104,12 +104,7 @@ export class GraphBuilder {
   /** Runs `body` with `name` appended to the path of everything declared inside. */
   scope<T>(name: string, body: () => T): T {
     const outer = this.#scope;
-    this.#scope = outer ? `${outer}.${name}` : name;
-    try {
-      return body();
-    } finally {
-      this.#scope = outer;
-    }
+    return this.withPath(outer ? `${outer}.${name}` : name, body);
   }
 
   /** Runs `body` under exactly this path: for rewrites that keep a node's origin. */
@@ -118,6 +113,11 @@ export class GraphBuilder {
     this.#scope = path;
     try {
       return body();
+    } catch (error) {
+      // The innermost scope adds its path to what does not know its place.
+      if (error instanceof MillraceError && error.details.where === undefined && path !== "")
+        throw error.at(path);
+      throw error;
     } finally {
       this.#scope = outer;
     }
@@ -160,6 +160,14 @@ export class GraphBuilder {
     outputs: readonly TensorType[],
     value?: HostTensor,
   ): readonly Tensor[] {
+    for (const { shape } of outputs)
+      for (const dim of shape)
+        if (typeof dim === "number" && !(Number.isSafeInteger(dim) && dim >= 0))
+          throw new ShapeError({
+            what: `the result would have the shape [${shape.map((other) => formatDim(other)).join(", ")}]`,
+            where: this.#scope ? `${this.#scope} (${op.name})` : op.name,
+            hint: "Sizes are whole numbers from 0 to 2^53 - 1; check those that were passed.",
+          });
     const id = this.#nodes.length;
     this.#nodes.push({
       id,

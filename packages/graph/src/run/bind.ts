@@ -3,13 +3,33 @@
  * InputError that names the input. Shared by all backends, so they refuse the same things in the same words.
  */
 import { InputError } from "../errors.ts";
+import { dataProblem } from "../host-tensor.ts";
 import type { Program } from "../program.ts";
 import { evaluateDim, formatShape, formatType, symbolsOf } from "../shape.ts";
 import type { Dim } from "../shape.ts";
 import type { Values } from "./backend.ts";
 
-/** Sizes of this run, from `sizes` and from the inputs' shapes. */
+/** Sizes of this run, from `sizes` and from the inputs' shapes; every input can be copied as it is. */
 export function bindSizes(
+  program: Program,
+  inputs: Values,
+  sizes: Readonly<Record<string, number>> = {},
+): Map<string, number> {
+  const bound = bindShapes(program, inputs, sizes);
+  for (const { name } of program.inputs) {
+    const problem = dataProblem(inputs[name]!);
+    if (problem !== undefined)
+      throw new InputError({
+        what: `input "${name}" of ${problem}`,
+        where: program.name,
+        hint: "Make it with hostTensor, or give it the array that its dtype is stored in.",
+      });
+  }
+  return bound;
+}
+
+/** The same for values in another form than that of storage. */
+export function bindShapes(
   program: Program,
   inputs: Values,
   sizes: Readonly<Record<string, number>> = {},
@@ -21,6 +41,13 @@ export function bindSizes(
         what: `there is no input "${name}"`,
         where: program.name,
         hint: `Its inputs are: ${program.inputs.map((input) => input.name).join(", ") || "none"}.`,
+      });
+  for (const name of Object.keys(sizes))
+    if (!program.sizes.some((symbol) => symbol.name === name))
+      throw new InputError({
+        what: `there is no size "${name}"`,
+        where: program.name,
+        hint: `Its sizes are: ${program.sizes.map((symbol) => symbol.name).join(", ") || "none"}.`,
       });
   for (const { name, type } of program.inputs) {
     const value = inputs[name];

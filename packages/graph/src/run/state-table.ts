@@ -5,7 +5,7 @@
 import { byteWidth } from "../dtype.ts";
 import { InputError } from "../errors.ts";
 import type { HostTensor } from "../host-tensor.ts";
-import { elementCount } from "../host-tensor.ts";
+import { dataProblem, elementCount } from "../host-tensor.ts";
 import type { StateSpec } from "../program.ts";
 import { formatType, maxDim } from "../shape.ts";
 
@@ -62,6 +62,12 @@ export class StateTable<Place> {
       throw new InputError({
         what: `state "${name}" is ${formatType(entry.spec.type)}, the value written ${tensor.dtype}`,
         hint: "Convert the value first.",
+      });
+    const problem = dataProblem(tensor);
+    if (problem !== undefined)
+      throw new InputError({
+        what: `the value written to state "${name}" of ${problem}`,
+        hint: "Make it with hostTensor, or give it the array that its dtype is stored in.",
       });
     if (!Number.isInteger(at) || at < 0 || at + tensor.data.length > entry.length)
       throw new InputError({

@@ -9,7 +9,7 @@ import {
   GraphBuilder,
   InputError,
   InternalError,
-  bindSizes,
+  bindShapes,
   elementCount,
   evaluateDim,
   formatType,
@@ -99,7 +99,7 @@ function bind(graph: Graph, inputs: Inputs, options: InterpretOptions): Map<stri
   const unused = { outputs: [], states: [], buffers: [], kernels: [], steps: [], arenaBytes: 0 };
   const program = { name: graph.name, sizes: graph.sizes, inputs: edges, ...unused };
   // Only dtype, shape and, for i64, elements are looked at; doubles are none of those.
-  return bindSizes(program, inputs as Readonly<Record<string, HostTensor>>, options.sizes);
+  return bindShapes(program, inputs as Readonly<Record<string, HostTensor>>, options.sizes);
 }
 
 function concrete({ dtype, shape }: TensorType, sizes: ReadonlyMap<string, number>): ConcreteType {

@@ -3,14 +3,25 @@
  * over the store. A state with symbolic sizes has room for the largest.
  */
 import type { HostArray, HostTensor, StateSpec, Store } from "@millrace/graph";
-import { StateTable, hostArray } from "@millrace/graph";
+import { DeviceError, StateTable, hostArray } from "@millrace/graph";
 
 /** Persistent values of the interpreter backend. */
 export class InterpreterStore implements Store {
   readonly #states = new StateTable<HostArray>();
 
   ensure(specs: readonly StateSpec[]): void {
-    this.#states.ensure(specs, ({ spec, length }) => hostArray(spec.type.dtype, length));
+    this.#states.ensure(specs, ({ spec, length, bytes }) => {
+      try {
+        return hostArray(spec.type.dtype, length);
+      } catch (cause) {
+        throw new DeviceError({
+          what: `there is no memory for ${bytes} bytes`,
+          where: `state "${spec.name}"`,
+          hint: "Use a smaller model, batch or context, or a narrower dtype.",
+          cause,
+        });
+      }
+    });
   }
 
   get specs(): readonly StateSpec[] {

@@ -151,8 +151,14 @@ export function scaledLinear(x: Tensor, codes: Tensor, scales: Tensor): Tensor {
   return reshape(convert(y, x.dtype), [...x.shape.slice(0, -1), codes.shape[0]!]);
 }
 
-const asMatrix = (x: Tensor): Tensor =>
-  reshape(x, [shapeSize(x.shape.slice(0, -1)), x.shape.at(-1)!]);
+function asMatrix(x: Tensor): Tensor {
+  const width = x.shape.at(-1);
+  if (width !== undefined) return reshape(x, [shapeSize(x.shape.slice(0, -1)), width]);
+  throw new ShapeError({
+    what: `${formatType(x.type)} has no axis to sum over`,
+    hint: "Give x as [..., K].",
+  });
+}
 
 type RecipeAttributes = {
   readonly powerOfTwoInput: boolean;

@@ -177,6 +177,7 @@ const mostCompared = 16;
  */
 export function putAlongAxis(x: Tensor, indices: Tensor, axis: number, size: Dim): Tensor {
   const b = x.builder;
+  expectAxis(x.shape, axis);
   const picks = x.shape[axis]!;
   if (typeof picks === "number" && picks <= mostCompared) {
     // Axes as in x, with the new one after the picks, which are then summed away.
