@@ -166,10 +166,10 @@ describe("a run killed with SIGKILL", () => {
   /** Trains in a process of its own; what it prints arrives in `onText`. */
   const child = (name: string): ReturnType<typeof spawn> => {
     const program = `
-import { train, buildTokenDataset } from "${new URL("index.ts", import.meta.url).href}";
 import { createWasmBackend } from "@millrace/kernels-cpu";
 import { byteTokenizer } from "@millrace/model-v3";
-const { config, settings, text, directory } = JSON.parse(process.argv[1]);
+const { trainer, config, settings, text, directory } = JSON.parse(process.argv[1]);
+const { train, buildTokenDataset } = await import(trainer);
 const document = { name: "text", read: async () => new TextEncoder().encode(text) };
 await train({
   config, settings, directory, resume: true, checkpointEvery: 3, evaluateEvery: 4, heldOutBatches: 1,
@@ -177,7 +177,9 @@ await train({
   dataset: await buildTokenDataset([document], { tokenizer: byteTokenizer() }),
   progress: process.stdout,
 });`;
-    const input = JSON.stringify({ config, settings, text, directory: join(directory, name) });
+    const trainer = new URL("index.ts", import.meta.url).href;
+    const options = { trainer, config, settings, text, directory: join(directory, name) };
+    const input = JSON.stringify(options);
     return spawn(
       process.execPath,
       ["--conditions=millrace-source", "--input-type=module", "--eval", program, input],
