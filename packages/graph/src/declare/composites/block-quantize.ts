@@ -38,13 +38,18 @@ export interface Quantized {
 export interface QuantizeOptions {
   /** Scales are powers of two, rounded up. */
   readonly ue8m0?: boolean;
+  /** Smallest magnitude that a tile's scale is made for: a tile of zeros has a scale too. 1e-4 unless told. */
+  readonly smallestAmax?: number;
 }
 
 /** Tile side of the recipe. */
 export const tileSize = 128;
 
-/** Smallest magnitude that a tile's scale is made for: a tile of zeros has a scale too. */
-const smallestAmax = 1e-4;
+/** What DeepSeek's kernel for activations takes. */
+const activationAmax = 1e-4;
+
+/** For gradients: those of a mean over many tokens lie far below 1e-4, and would be left few bits by that scale. */
+export const gradientAmax = 1e-30;
 
 /** How one axis is cut. A tile that is longer than the axis is cut to it, so that nothing is padded. */
 interface Cut {
@@ -122,10 +127,22 @@ function roundUpToPowerOfTwoTensor(x: Tensor): Tensor {
   return select(lt(x, Number.POSITIVE_INFINITY), bitcast(bits, "f32"), x);
 }
 
-export const blockQuantizeOp: OpDefinition<{ tile: readonly number[]; ue8m0: boolean }> = defineOp({
+type BlockQuantizeAttributes = {
+  readonly tile: readonly number[];
+  readonly ue8m0: boolean;
+  readonly smallestAmax: number;
+};
+
+export const blockQuantizeOp: OpDefinition<BlockQuantizeAttributes> = defineOp({
   name: "block_quantize",
-  infer: (inputs, { tile }) => {
+  infer: (inputs, { tile, smallestAmax }) => {
     expectInputs(inputs, 1);
+    // A scale below the normal numbers of f32 would lose bits itself.
+    if (!(smallestAmax >= 1e-34 && smallestAmax < Number.POSITIVE_INFINITY))
+      throw new AttributeError({
+        what: `smallestAmax is ${smallestAmax}`,
+        hint: "Pass a finite number from 1e-34.",
+      });
     const x = inputs[0]!;
     if (!isFloat(x.dtype))
       throw new DTypeError({
@@ -141,7 +158,7 @@ export const blockQuantizeOp: OpDefinition<{ tile: readonly number[]; ue8m0: boo
   vjp: "none",
   body: {
     class: "composite",
-    decompose: ([input], { tile, ue8m0 }) => {
+    decompose: ([input], { tile, ue8m0, smallestAmax }) => {
       const x = convert(input!, "f32");
       const exact = div(maximum(tileMaxima(x, tile), smallestAmax), largestFinite.e4m3fn);
       const scales = ue8m0 ? roundUpToPowerOfTwoTensor(exact) : exact;
@@ -187,9 +204,9 @@ export const blockDequantizeOp: OpDefinition<{ tile: readonly number[] }> = defi
 export function blockQuantize(
   x: Tensor,
   tile: readonly number[],
-  { ue8m0 = false }: QuantizeOptions = {},
+  { ue8m0 = false, smallestAmax = activationAmax }: QuantizeOptions = {},
 ): Quantized {
-  const [codes, scales] = applyOp(blockQuantizeOp, [x], { tile, ue8m0 });
+  const [codes, scales] = applyOp(blockQuantizeOp, [x], { tile, ue8m0, smallestAmax });
   return { codes: codes!, scales: scales! };
 }
 

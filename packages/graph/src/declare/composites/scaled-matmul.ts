@@ -21,6 +21,7 @@ import {
   blockDequantize,
   blockQuantize,
   expectScales,
+  gradientAmax,
   quantizeTiles,
   scaleShape,
   tileSize,
@@ -217,7 +218,7 @@ export const fp8LinearOp: OpDefinition<RecipeAttributes> = defineOp<RecipeAttrib
       Tensor,
       Tensor,
     ];
-    const gradientOptions = { ue8m0: attrs.powerOfTwoGradient };
+    const gradientOptions = { ue8m0: attrs.powerOfTwoGradient, smallestAmax: gradientAmax };
     const dx = scaledDotGeneral(
       { ...blockQuantize(ct, rows, gradientOptions), tile: rows, contract: 1 },
       { codes: wCodes, scales: wScales, tile: blocks, contract: 0 },
@@ -269,7 +270,8 @@ export const fp8RaggedDotOp: OpDefinition<RecipeAttributes> = defineOp<RecipeAtt
       Tensor,
       Tensor,
     ];
-    const dy = blockQuantize(ct, rows, { ue8m0: attrs.powerOfTwoGradient });
+    const gradientOptions = { ue8m0: attrs.powerOfTwoGradient, smallestAmax: gradientAmax };
+    const dy = blockQuantize(ct, rows, gradientOptions);
     const dx = raggedScaledDot(
       dy.codes,
       dy.scales,
