@@ -1,19 +1,15 @@
 // Weight files that are not what they should be, through the commands that read them: every one ends in a line that names file
 // and tensor, and no output file is there afterwards that is not whole.
-import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { truncateSync } from "node:fs";
 import { join } from "node:path";
 
-import { openSafetensorsFile } from "@millrace/model-v3/node";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { type CommandName, createModelFolder, type ModelFolder } from "../test/model-folder.ts";
 import {
   changed,
-  decodeJson,
-  encodeJson,
   type Files,
-  type Finished,
   type Header,
   inputIds,
   joinTensors,
@@ -27,62 +23,22 @@ import {
   writeFiles,
 } from "../test/small-model.ts";
 
-let home = "";
-let model = "";
-let ids = "";
-let out = "";
+let folder: ModelFolder;
 let whole: Files;
-let sharded: Files;
 let names: readonly string[];
 
 beforeAll(async () => {
-  home = mkdtempSync(join(tmpdir(), "millrace-weights-"));
-  [model, ids, out] = ["model", "ids.safetensors", "out.safetensors"].map((name) =>
-    join(home, name),
-  ) as [string, string, string];
-  writeFileSync(ids, await tensorFile({ input_ids: inputIds([1, 5]) }));
+  folder = await createModelFolder();
   const expected = await tensorFile({ input_ids: inputIds([1, 5]) });
   whole = changed(await modelFiles(), "expected.safetensors", expected);
-  sharded = await modelFiles(smallConfig, 8192);
   names = Object.keys(splitTensors(whole.get(weights)!).header).filter((name) =>
     name.startsWith("model."),
   );
 });
-afterAll(() => rmSync(home, { recursive: true }));
+afterAll(() => folder.remove());
 
 const weights = "model.safetensors";
-
-type CommandName = "generate" | "logits" | "verify";
-
-/** Runs a command over `files`; checks the time, and that the output is whole or absent. */
-async function runOver(files: Files, command: CommandName): Promise<Finished> {
-  writeFiles(model, files);
-  rmSync(out, { force: true });
-  const begun = performance.now();
-  const finished = await run(
-    ...{
-      generate: ["generate", model, "--prompt-ids", "1,2", "--max-tokens", "2", "--seed", "1"],
-      logits: ["logits", model, "--input", ids, "--out", out],
-      verify: ["verify", model],
-    }[command],
-  );
-  expect(performance.now() - begun).toBeLessThan(10_000);
-  expect(existsSync(out)).toBe(command === "logits" && finished.status === 0);
-  if (existsSync(out)) await (await openSafetensorsFile(out)).close();
-  return finished;
-}
-
 const anyReader = fc.constantFrom<CommandName>("generate", "logits");
-
-async function expectProblem(
-  files: Files,
-  command: CommandName,
-  ...mentioned: readonly (string | RegExp)[]
-): Promise<void> {
-  const finished = await runOver(files, command);
-  expect(problemOf(finished), finished.stderr).toBeUndefined();
-  for (const text of mentioned) expect(lastLine(finished)).toMatch(text);
-}
 
 const edited = (edit: (header: Header) => unknown): Files => {
   const { header, data } = splitTensors(whole.get(weights)!);
@@ -163,7 +119,7 @@ describe("the header", () => {
       fc.asyncProperty(edits, fc.nat(), anyReader, async (edit, at, command) => {
         const name = names[at % names.length]!;
         const files = edited((header) => edit(header, name));
-        await expectProblem(
+        await folder.expectProblem(
           files,
           command,
           weights,
@@ -192,7 +148,7 @@ describe("the header", () => {
         const isCopy = /layers\.2\.(embed_tokens|shared_head\.head)/.test(name);
         if (isCopy && how === 2) return;
         if (command === "generate" && /layers\.2\./.test(name)) return;
-        await expectProblem(files, command, weights, name, /missing|misshapen|differs/);
+        await folder.expectProblem(files, command, weights, name, /missing|misshapen|differs/);
       }),
       { numRuns: 40 },
     );
@@ -261,14 +217,14 @@ describe("the header", () => {
     const { header, data } = splitTensors(whole.get(weights)!);
     const files = changed(whole, weights, make(header, data));
     for (const command of ["generate", "logits", "verify"] as const)
-      await expectProblem(files, command, weights, message);
+      await folder.expectProblem(files, command, weights, message);
   });
 });
 
 describe("what a header claims", () => {
   it("is not allocated", async () => {
     const { header, data } = splitTensors(whole.get(weights)!);
-    await runOver(whole, "generate");
+    await folder.runOver(whole, "generate");
     const before = process.memoryUsage().rss;
     await fc.assert(
       fc.asyncProperty(
@@ -290,7 +246,7 @@ describe("what a header claims", () => {
                     data,
                   ),
           );
-          await expectProblem(files, command, weights);
+          await folder.expectProblem(files, command, weights);
         },
       ),
       { numRuns: 60 },
@@ -307,27 +263,18 @@ describe("what a header claims", () => {
     /** Puts a file of a terabyte into the model; most of it is a hole that takes no room on the disk. */
     const put = (file: string, header: Header): void => {
       const bytes = joinTensors(header, new Uint8Array());
-      writeFiles(model, changed(whole, file, bytes));
-      truncateSync(join(model, file), bytes.length + size);
+      writeFiles(folder.model, changed(whole, file, bytes));
+      truncateSync(join(folder.model, file), bytes.length + size);
     };
     put(weights, huge("model.embed_tokens.weight"));
-    for (const args of [
-      ["generate", model, "--prompt-ids", "1"],
-      ["logits", model, "--input", ids, "--out", out],
-    ]) {
-      const finished = await run(...args);
+    for (const command of ["generate", "logits"] as const) {
+      const finished = await folder.run(command);
       expect(problemOf(finished), finished.stderr).toBeUndefined();
       expect(lastLine(finished)).toMatch(/F32 \[274877906944\], not a float dtype \[264, 8\]/);
     }
     put("expected.safetensors", huge("input_ids"));
-    const asIds = await run(
-      "logits",
-      model,
-      "--input",
-      join(model, "expected.safetensors"),
-      "--out",
-      out,
-    );
+    const input = join(folder.model, "expected.safetensors");
+    const asIds = await run("logits", folder.model, "--input", input, "--out", folder.out);
     expect(problemOf(asIds), asIds.stderr).toBeUndefined();
     expect(lastLine(asIds)).toMatch(/input_ids have shape \[274877906944\]/);
     const [start, end] = [size - 40, size];
@@ -335,99 +282,10 @@ describe("what a header claims", () => {
       logits: { dtype: "F32", shape: [start / 4], data_offsets: [0, start] },
       input_ids: { dtype: "I64", shape: [1, 5], data_offsets: [start, end] },
     });
-    const verified = await run("verify", model);
+    const verified = await folder.run("verify");
     expect(verified.status).toBe(1);
     expect(verified.stdout).toMatch(/logits .*FAILED +computed \[1, 5, 264\], expected \[\d+\]/);
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * 2 ** 20);
-  });
-});
-
-describe("shards", () => {
-  const index = "model.safetensors.index.json";
-  const withIndex = (
-    edit: (index: {
-      metadata: Record<string, unknown>;
-      weight_map: Record<string, unknown>;
-    }) => unknown,
-  ): Files => {
-    const parsed = decodeJson(sharded.get(index)!) as never;
-    return changed(sharded, index, encodeJson(edit(parsed) ?? parsed));
-  };
-  const shard = "model-00002-of-00006.safetensors";
-  const first = "model.layers.0.input_layernorm.weight";
-
-  it("load when they are whole", async () => {
-    expect([...sharded.keys()]).toContain(shard);
-    expect((await runOver(sharded, "logits")).status).toBe(0);
-  });
-
-  it.each<[string, () => Files, RegExp]>([
-    [
-      "a shard missing",
-      () => new Map([...sharded].filter(([name]) => name !== shard)),
-      /model-00002.* is missing/,
-    ],
-    [
-      "no weights at all",
-      () => new Map([["config.json", sharded.get("config.json")!]]),
-      /neither model\.safetensors nor/,
-    ],
-    ["an empty shard", () => changed(sharded, shard, new Uint8Array()), /model-00002/],
-    [
-      "one shard in the place of another",
-      () => changed(sharded, shard, sharded.get("model-00001-of-00006.safetensors")!),
-      /model-0000[12]/,
-    ],
-    ["an index of no JSON", () => changed(sharded, index, encodeJson("{")), /index\.json/],
-    ["an index of a list", () => changed(sharded, index, encodeJson([])), /no weight_map/],
-    ["an empty index", () => changed(sharded, index, new Uint8Array()), /index\.json/],
-    ["no weight_map", () => withIndex(() => ({ metadata: {} })), /no weight_map/],
-    [
-      "a shard outside the folder",
-      () => withIndex((i) => void (i.weight_map[first] = "../x.safetensors")),
-      /not a \.safetensors file name/,
-    ],
-    [
-      "a number for a shard",
-      () => withIndex((i) => void (i.weight_map[first] = 3)),
-      /not a \.safetensors file name/,
-    ],
-    [
-      "a tensor in the wrong shard",
-      () => withIndex((i) => void (i.weight_map[first] = "model-00006-of-00006.safetensors")),
-      new RegExp(first),
-    ],
-    [
-      "a tensor that no shard has",
-      () => withIndex((i) => void (i.weight_map["model.new"] = shard)),
-      /model\.new/,
-    ],
-    [
-      "a tensor left out",
-      () => withIndex((i) => void delete i.weight_map[first]),
-      new RegExp(first),
-    ],
-    [
-      "another total size",
-      () => withIndex((i) => void (i.metadata["total_size"] = 7)),
-      /total_size is 7/,
-    ],
-    [
-      "a negative total size",
-      () => withIndex((i) => void (i.metadata["total_size"] = -7)),
-      /total_size is -7/,
-    ],
-    [
-      "a hundred thousand shards",
-      () =>
-        withIndex((i) => {
-          for (let n = 0; n < 1e5; n++) i.weight_map[`t${n}`] = `s${n}.safetensors`;
-        }),
-      /is missing/,
-    ],
-  ])("%s", async (_, files, message) => {
-    for (const command of ["generate", "logits"] as const)
-      await expectProblem(files(), command, message);
   });
 });
 
@@ -451,6 +309,7 @@ describe("any byte of any file of a model", () => {
   );
 
   it("may change: the command works or says what is wrong", async () => {
+    const sharded = await modelFiles(smallConfig, 8192);
     await fc.assert(
       fc.asyncProperty(
         change,
@@ -472,7 +331,7 @@ describe("any byte of any file of a model", () => {
                 : how.kind === "replace"
                   ? how.bytes
                   : good.map((byte, i) => (i === at ? byte ^ how.by : byte));
-          const finished = await runOver(changed(from, file, bytes), command);
+          const finished = await folder.runOver(changed(from, file, bytes), command);
           if (finished.status === 0) return;
           // A verification that fails prints its rows.
           if (command === "verify" && finished.stdout.includes("tensors: ")) return;

@@ -5,9 +5,10 @@
  */
 import type { Store } from "@millrace/graph";
 import type { TensorSource } from "./checkpoint/tensor-source.ts";
-import { loadParameters } from "./checkpoint/load.ts";
+import { expectParameters, readParameters } from "./checkpoint/load.ts";
 import type { ModelConfig } from "./config.ts";
 import type { ParameterSpec } from "./parameters.ts";
+import { parameterTable } from "./parameters.ts";
 
 /** Options of `loadIntoStore`. */
 export interface LoadStoreOptions {
@@ -15,7 +16,10 @@ export interface LoadStoreOptions {
   readonly mtp?: boolean;
 }
 
-/** Fills `store` with the parameters of a checkpoint; rejects before the first when any is missing or misshapen. */
+/**
+ * Fills `store` with the parameters of a checkpoint. Rejects before anything is read when any is missing or misshapen, or
+ * when the store has no room for all of them.
+ */
 export async function loadIntoStore(
   source: TensorSource,
   config: ModelConfig,
@@ -24,8 +28,9 @@ export async function loadIntoStore(
 ): Promise<void> {
   const only = ({ layer }: ParameterSpec): boolean =>
     mtp || layer === null || layer < config.numHiddenLayers;
-  for await (const { spec, tensor } of loadParameters(source, config, { only })) {
-    store.ensure([{ name: spec.name, type: { dtype: "f32", shape: spec.shape } }]);
+  await expectParameters(source, config);
+  const wanted = parameterTable(config).filter(only);
+  store.ensure(wanted.map(({ name, shape }) => ({ name, type: { dtype: "f32", shape } })));
+  for await (const { spec, tensor } of readParameters(source, config, { only }))
     await store.write(spec.name, tensor);
-  }
 }

@@ -162,6 +162,12 @@ export async function* loadParameters(
   config: ModelConfig,
   options: LoadOptions = {},
 ): AsyncGenerator<LoadedParameter, void, undefined> {
+  await expectParameters(source, config);
+  yield* readParameters(source, config, options);
+}
+
+/** Rejects when any parameter is missing or misshapen, or a copy is none. */
+export async function expectParameters(source: TensorSource, config: ModelConfig): Promise<void> {
   const report = await checkParameters(source, config);
   const { missing, misshapen, unequal } = report;
   if (missing.length + misshapen.length + unequal.length > 0)
@@ -170,6 +176,14 @@ export async function* loadParameters(
       where: source.name,
       hint: loadHint(report, config),
     });
+}
+
+/** The parameters one by one, of a source that `expectParameters` has seen. */
+export async function* readParameters(
+  source: TensorSource,
+  config: ModelConfig,
+  options: LoadOptions = {},
+): AsyncGenerator<LoadedParameter, void, undefined> {
   for (const spec of parameterTable(config)) {
     if (options.only && !options.only(spec)) continue;
     yield options.as === "stored"
