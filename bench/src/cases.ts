@@ -152,7 +152,7 @@ function trainCases(quick: boolean): Case[] {
       unit: "tokens/s",
       amount: batch! * tokens!,
       ceiling: { kind: "fma", amount: trainingFlops(config, batch!, tokens!) },
-      tolerance: 2e-3,
+      tolerance: 1e-4,
     };
   };
   return [

@@ -23,6 +23,7 @@ import { claimsTable, judge } from "./report/claims.ts";
 
 const resultsFile = new URL("../results.json", import.meta.url);
 const LIMIT_SECONDS = 600;
+const hasAvx512 = describeMachine().features.includes("avx512f");
 
 /** The processes of a group of cases, started when they are first asked and again when they have failed. */
 class Partners {
@@ -65,7 +66,7 @@ function entrantsOf(measured: Case, options: Options, partners: Partners): Entra
   const names: ContestantName[] = [
     ...(measured.ceiling ? (["ceiling"] as const) : []),
     "millrace",
-    ...options.peers,
+    ...options.peers.filter((name) => name !== "pytorch-avx512" || hasAvx512),
   ];
   return names.flatMap((contestant) =>
     options.threads.map((threads) => {

@@ -1,7 +1,7 @@
 /**
  * Numbers that every contestant makes for itself. In: a seed and a count. Out: the same values in [-1, 1) in every process
  * and language, so that no matrix has to travel between processes. Each value is a hash of its index, which
- * NumPy computes with the same bits (see `contestants/torch_numbers.py`).
+ * NumPy computes with the same bits (see `contestants/torch/values.py`).
  */
 
 /** Mixes the bits of a word; the finisher of MurmurHash3 by Austin Appleby, in the public domain. */

@@ -34,8 +34,9 @@ export function commandOf(name: ContestantName, threads: number): Command {
     const count = String(threads);
     const env = { OMP_NUM_THREADS: count, OPENBLAS_NUM_THREADS: count, PYTHONUNBUFFERED: "1" };
     // Distributions build PyTorch on OpenBLAS, which picks kernels by the processor's name and may not know a new one.
-    const tuned = name === "pytorch-avx512" ? { OPENBLAS_CORETYPE: "SKYLAKEX" } : {};
-    return { file: python(), args: [here("torch_serve.py"), count], env: { ...env, ...tuned } };
+    const wide = { OPENBLAS_CORETYPE: "SKYLAKEX", ATEN_CPU_CAPABILITY: "avx512" };
+    const tuned = name === "pytorch-avx512" ? wide : {};
+    return { file: python(), args: [here("torch/serve.py"), count], env: { ...env, ...tuned } };
   }
   const args = ["--conditions=millrace-source", here("serve.ts"), name, String(threads)];
   return { file: process.execPath, args, env: {} };

@@ -1,6 +1,6 @@
 /**
  * What goes between the bench and a contestant's process: one JSON value a line in each direction. In: nothing. Out: the
- * messages. The Python side (`contestants/torch_serve.py`) has the same.
+ * messages. The Python side (`contestants/torch/serve.py`) has the same.
  */
 import type { Task } from "../case.ts";
 import type { Sample } from "./agreement.ts";
