@@ -13,5 +13,5 @@ export { createInterpreterBackend, type InterpreterBackendOptions } from "./inte
 export type { ParallelOrder } from "./interpreter/kernel-context.ts";
 
 // the WebAssembly backend
-export { createWasmBackend, type WasmBackendOptions } from "./wasm/backend.ts";
+export { createWasmBackend, type WasmBackend, type WasmBackendOptions } from "./wasm/backend.ts";
 export { probeWasm, type WasmFeatures } from "./wasm/capabilities.ts";

@@ -29,7 +29,7 @@ const addOne: Program = parseProgram(`program "add one" {
 const x = hostTensor("f32", [4], [1, 2, 3, -1]);
 
 test("programs over one store share its states, and memory is given back", async () => {
-  const backend = createWasmBackend();
+  const backend = createWasmBackend({ threads: 1 });
   const store = backend.createStore();
   const first = await backend.load(addOne, store);
   const second = await backend.load(addOne, store);
@@ -46,7 +46,7 @@ test("programs over one store share its states, and memory is given back", async
 });
 
 test("what no run could make right is refused", async () => {
-  const backend = createWasmBackend();
+  const backend = createWasmBackend({ threads: 1 });
   const store = backend.createStore();
   const foreign = createInterpreterBackend().createStore();
   await expect(backend.load(addOne, foreign)).rejects.toThrow(/another backend/);
@@ -122,7 +122,7 @@ test("addresses beyond two gibibytes work", async (context) => {
 });
 
 test("print shows the choices, then the module", () => {
-  const text = createWasmBackend({ relaxedSimd: false }).print(product);
+  const text = createWasmBackend({ relaxedSimd: false, threads: 1 }).print(product);
   const choices = text.slice(0, text.indexOf("(module")).replace(/\d+ bytes,/, "… bytes,");
   expect(choices).toMatchInlineSnapshot(`
     "wasm module of product: … bytes, 1 kernels, 1 calls, 640 bytes of scratch, products not fused
@@ -134,7 +134,7 @@ test("print shows the choices, then the module", () => {
 });
 
 test("a loop runs in four lanes, with addresses in front of it", () => {
-  const text = createWasmBackend().print(addOne);
+  const text = createWasmBackend({ threads: 1 }).print(addOne);
   const body = text.slice(text.indexOf("(func (type 0)"), text.indexOf("(func (type 1)"));
   expect(body).toMatchInlineSnapshot(`
     "(func (type 0) (local i32 i32 f32 v128 v128)

@@ -1,48 +1,99 @@
 /**
  * The WebAssembly backend. In: a program and a store. Out: an executable: one module over the store's memory, with an arena
- * of its own in it. Everything is placed when the program is loaded; a run copies inputs, calls one function and
- * copies outputs.
+ * of its own in it. Everything is placed when the program is loaded. With several threads the memory is shared, and a
+ * gang of threads, which the stores of a backend have in common, runs what is worth it.
  */
-import type {
-  Backend,
-  Executable,
-  HostArray,
-  HostTensor,
-  Program,
-  Store,
-  Values,
-} from "@millrace/graph";
-import {
-  bindSizes,
-  byteWidth,
-  DeviceError,
-  elementCount,
-  evaluateDim,
-  hostArray,
-  InputError,
-  UnsupportedError,
-} from "@millrace/graph";
+import type { Backend, Executable, Program, Store } from "@millrace/graph";
+import { addDims, AttributeError, InputError, UnsupportedError } from "@millrace/graph";
 import { probeWasm, wasmCapabilities } from "./capabilities.ts";
-import { printConfiguration } from "./configure/configure.ts";
+import type { WasmFeatures } from "./capabilities.ts";
+import type { TeamConfiguration } from "./configure/divide.ts";
+import { DIVIDE_FROM } from "./configure/divide.ts";
+import { printConfiguration } from "./configure/print-configuration.ts";
 import { disassemble } from "./emit/disassemble.ts";
 import {
   compileModule,
   configureProgram,
   emitProgram,
   memoryImport,
-  scratchBytes,
+  scratchFor,
 } from "./emit/emit.ts";
 import { CONSTANT_TABLE_BYTES } from "./emit/library.ts";
+import type { LoadedProgram, TeamRun } from "./executable.ts";
+import { WasmExecutable } from "./executable.ts";
+import { Gang } from "./launch/gang.ts";
+import { availableThreads, hasThreads } from "./launch/thread.ts";
 import { WasmStore } from "./store.ts";
 
 export interface WasmBackendOptions {
   /** Fused multiply-add in products, by default where the engine has it. False gives the same bits on every machine. */
   readonly relaxedSimd?: boolean;
+  /**
+   * Threads that run a program together, by default the machine's processors, at most 8, and 1 where memory cannot be
+   * shared. Results do not depend on it.
+   */
+  readonly threads?: number;
+  /** Nanoseconds of estimated work from which threads share a kernel; 0 makes them share all they can, for tests. */
+  readonly divideFrom?: number;
+}
+
+/** A backend that may have threads. */
+export interface WasmBackend extends Backend {
+  /** Threads that run a program together. */
+  readonly threads: number;
+  /** Stops the threads, if there are any; a later run starts new ones. */
+  dispose(): void;
+}
+
+/** Threads that are taken unless told. */
+const MOST_THREADS = 8;
+/** A run needs this many kernels' worth of shared work for the threads to be called. */
+const KERNELS_PER_RUN = 20;
+
+/** What all programs of a backend have in common. */
+interface Settings {
+  readonly relaxed: boolean;
+  readonly threads: number;
+  readonly divideFrom: number;
 }
 
 /** Runs programs as WebAssembly. Throws UnsupportedError where the engine has no SIMD. */
-export function createWasmBackend(options: WasmBackendOptions = {}): Backend {
-  const features = probeWasm();
+export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend {
+  const settings = settingsFrom(options, probeWasm());
+  const { threads } = settings;
+  const gang = threads > 1 ? new Gang(threads) : undefined;
+  let programs = 0;
+  // What is never disposed of is forgotten by the threads, too, once nobody has it any more.
+  const lostPrograms = new FinalizationRegistry<number>((id) => gang?.forget(id));
+  const lostStores = new FinalizationRegistry<symbol>((key) => gang?.leave(key));
+  return {
+    name: "wasm",
+    capabilities: wasmCapabilities,
+    threads,
+    createStore: (): Store => {
+      const store = new WasmStore(threads > 1, (key) => gang?.leave(key));
+      lostStores.register(store, store.key);
+      return store;
+    },
+    load: async (program, store): Promise<Executable> => {
+      if (!(store instanceof WasmStore))
+        throw new InputError({
+          what: "the store belongs to another backend",
+          where: program.name,
+          hint: "Make it with createStore() of the backend that loads the program.",
+        });
+      store.ensure(program.states);
+      const team = gang && store.memory.shared ? { gang, id: programs++ } : undefined;
+      const executable = loadProgram(program, store, settings, team);
+      if (team) lostPrograms.register(executable, team.id);
+      return executable;
+    },
+    print: (program): string => printProgramConfiguration(program, settings),
+    dispose: () => gang?.stop(),
+  };
+}
+
+function settingsFrom(options: WasmBackendOptions, features: WasmFeatures): Settings {
   if (!features.simd)
     throw new UnsupportedError({
       what: "this WebAssembly engine has no 128-bit SIMD",
@@ -54,46 +105,52 @@ export function createWasmBackend(options: WasmBackendOptions = {}): Backend {
       what: "this WebAssembly engine has no relaxed SIMD",
       hint: "Leave the option relaxedSimd out, or set it to false.",
     });
-  return {
-    name: "wasm",
-    capabilities: wasmCapabilities,
-    createStore: (): Store => new WasmStore(),
-    load: async (program, store): Promise<Executable> => {
-      if (!(store instanceof WasmStore))
-        throw new InputError({
-          what: "the store belongs to another backend",
-          where: program.name,
-          hint: "Make it with createStore() of the backend that loads the program.",
-        });
-      store.ensure(program.states);
-      return loadProgram(program, store, relaxed);
-    },
-    print: (program): string => printProgramConfiguration(program, relaxed),
-  };
+  const canShare = features.sharedMemory && hasThreads();
+  const threads = options.threads ?? (canShare ? Math.min(availableThreads(), MOST_THREADS) : 1);
+  if (!Number.isInteger(threads) || threads < 1 || threads > 256)
+    throw new AttributeError({
+      what: `${threads} threads are not a whole number from 1 to 256`,
+      where: "createWasmBackend",
+      hint: "Give the number of processors to use, or leave the option out.",
+    });
+  if (threads > 1 && !canShare)
+    throw new UnsupportedError({
+      what: `${threads} threads need memory that they can share, which is not there`,
+      hint: "In a browser, serve the page with Cross-Origin-Opener-Policy and Cross-Origin-Embedder-Policy, or use one thread.",
+    });
+  return { relaxed, threads, divideFrom: options.divideFrom ?? DIVIDE_FROM };
 }
 
-function printProgramConfiguration(program: Program, relaxed: boolean): string {
-  const configurations = configureProgram(program);
+function printProgramConfiguration(program: Program, settings: Settings): string {
+  const { relaxed, threads, divideFrom } = settings;
+  const configurations = configureProgram(program, threads, divideFrom);
   const addresses = program.buffers.map(() => 0);
-  const bytes = emitProgram(program, configurations, {
-    addresses,
-    scratch: 0,
-    constantTable: 0,
-    relaxed,
-  });
+  const nowhere = { addresses, scratch: 0, constantTable: 0, control: 0 };
+  const shared = threads > 1;
+  const bytes = emitProgram(program, configurations, { ...nowhere, relaxed, threads, shared });
   const kernels = program.kernels.map((kernel, i) => {
     const calls = program.steps.filter((step) => step.kernel === i).length;
     const head = `kernel ${i} ${kernel.name}, called ${calls} times`;
-    const lines = printConfiguration(configurations[i]!);
+    const lines = printConfiguration(configurations[i]!, configurations[i]!.divisions);
     return lines ? `${head}\n${lines.replaceAll(/^/gm, "  ")}` : head;
   });
-  const head = `wasm module of ${program.name}: ${bytes.length} bytes, ${program.kernels.length} kernels, ${program.steps.length} calls, ${scratchBytes(configurations)} bytes of scratch, products ${relaxed ? "fused" : "not fused"}`;
+  const team = threads > 1 ? `, ${threads} threads` : "";
+  const scratch = scratchFor(configurations, threads).total;
+  const head = `wasm module of ${program.name}: ${bytes.length} bytes, ${program.kernels.length} kernels, ${program.steps.length} calls, ${scratch} bytes of scratch, products ${relaxed ? "fused" : "not fused"}${team}`;
   return [head, ...kernels, "", disassemble(bytes)].join("\n");
 }
 
-function loadProgram(program: Program, store: WasmStore, relaxed: boolean): Executable {
+function loadProgram(
+  program: Program,
+  store: WasmStore,
+  settings: Settings,
+  team: Pick<TeamRun, "gang" | "id"> | undefined,
+): WasmExecutable {
   const { memory } = store;
-  const configurations = configureProgram(program);
+  const { relaxed, divideFrom } = settings;
+  // Over a store that another backend made for one thread there is one.
+  const threads = team ? settings.threads : 1;
+  const configurations = configureProgram(program, threads, divideFrom);
   const blocks: number[] = [];
   const allocate = (bytes: number, purpose: string): number => {
     const address = memory.allocate(bytes, purpose);
@@ -104,110 +161,61 @@ function loadProgram(program: Program, store: WasmStore, relaxed: boolean): Exec
     for (const block of blocks.splice(0)) memory.release(block);
   };
   try {
-    const arena = allocate(program.arenaBytes, `the arena of ${program.name}`);
-    const addresses = program.buffers.map(({ place }) => {
-      switch (place.kind) {
-        case "arena":
-          return arena + place.offset;
-        case "state":
-          return store.address(place.name);
-        case "constant": {
-          const { data } = place.value;
-          const address = allocate(data.byteLength, `a constant of ${program.name}`);
-          const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-          new Uint8Array(memory.memory.buffer, address, data.byteLength).set(bytes);
-          return address;
-        }
-      }
-    });
-    const scratch = memory.scratch(scratchBytes(configurations));
+    const addresses = placeBuffers(program, store, allocate);
+    const scratch = memory.scratch(scratchFor(configurations, threads).total);
     const constantTable = allocate(CONSTANT_TABLE_BYTES, `constants of ${program.name}`);
-    const options = { addresses, scratch, constantTable, relaxed };
-    const bytes = emitProgram(program, configurations, options);
+    const { control, shared } = memory;
+    const places = { addresses, scratch, constantTable, control };
+    const bytes = emitProgram(program, configurations, { ...places, relaxed, threads, shared });
     const module = compileModule(program, bytes);
     const imports = { [memoryImport.module]: { [memoryImport.name]: memory.memory } };
-    const instance = new WebAssembly.Instance(module, imports);
-    const run = instance.exports["run"] as (...sizes: number[]) => void;
-    return new WasmExecutable(program, store, addresses, run, release);
+    const { exports } = new WebAssembly.Instance(module, imports);
+    const run = exports["run"] as (...numbers: number[]) => void;
+    const loaded = { program, store, addresses, release };
+    if (!team) return new WasmExecutable({ ...loaded, run: (sizes) => run(...sizes), team });
+    const work = program.steps
+      .map(({ kernel }) => configurations[kernel]!)
+      .map((each: TeamConfiguration) => (each.divisions.size > 0 ? each.work : 0))
+      .reduce(addDims, 0);
+    const whole: LoadedProgram = {
+      ...loaded,
+      // A team of one.
+      run: (sizes) => run(0, 1, ...sizes),
+      team: {
+        ...team,
+        store: store.key,
+        program: { name: program.name, module, imports, memory: memory.memory, control },
+        work,
+        from: divideFrom * KERNELS_PER_RUN,
+      },
+    };
+    return new WasmExecutable(whole);
   } catch (error) {
     release();
     throw error;
   }
 }
 
-class WasmExecutable implements Executable {
-  readonly program: Program;
-  readonly bytes: number;
-  readonly #store: WasmStore;
-  readonly #addresses: readonly number[];
-  readonly #release: () => void;
-  #run: ((...sizes: number[]) => void) | undefined;
-
-  constructor(
-    program: Program,
-    store: WasmStore,
-    addresses: readonly number[],
-    run: (...sizes: number[]) => void,
-    release: () => void,
-  ) {
-    this.program = program;
-    this.bytes = program.arenaBytes;
-    this.#store = store;
-    this.#addresses = addresses;
-    this.#run = run;
-    this.#release = release;
-  }
-
-  async run(
-    inputs: Values,
-    sizes?: Readonly<Record<string, number>>,
-  ): Promise<Record<string, HostTensor>> {
-    const { program } = this;
-    if (!this.#run)
-      throw new InputError({
-        what: "the executable has been disposed",
-        where: program.name,
-        hint: "Load the program again.",
-      });
-    const bound = bindSizes(program, inputs, sizes);
-    for (const { name, buffer } of program.inputs)
-      this.#data(buffer, bound).data.set(inputs[name]!.data as never);
-    try {
-      this.#run(...program.sizes.map((symbol) => bound.get(symbol.name)!));
-    } catch (cause) {
-      throw new DeviceError({
-        what: `the program trapped: ${(cause as Error).message}`,
-        where: program.name,
-        hint: "Check its inputs with the interpreter backend, which names the kernel and the index.",
-        cause,
-      });
+/** The address of each buffer: in an arena of the program's own, in the store, or filled with a constant. */
+function placeBuffers(
+  program: Program,
+  store: WasmStore,
+  allocate: (bytes: number, purpose: string) => number,
+): readonly number[] {
+  const arena = allocate(program.arenaBytes, `the arena of ${program.name}`);
+  return program.buffers.map(({ place }) => {
+    switch (place.kind) {
+      case "arena":
+        return arena + place.offset;
+      case "state":
+        return store.address(place.name);
+      case "constant": {
+        const { data } = place.value;
+        const address = allocate(data.byteLength, `a constant of ${program.name}`);
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        new Uint8Array(store.memory.memory.buffer, address, data.byteLength).set(bytes);
+        return address;
+      }
     }
-    return Object.fromEntries(
-      program.outputs.map(({ name, type, buffer }) => {
-        const shape = type.shape.map((dim) => evaluateDim(dim, bound));
-        return [name, { dtype: type.dtype, shape, data: this.#data(buffer, bound).data.slice() }];
-      }),
-    );
-  }
-
-  /** A view of a buffer with this run's sizes. */
-  #data(buffer: number, sizes: ReadonlyMap<string, number>): { readonly data: HostArray } {
-    const { type } = this.program.buffers[buffer]!;
-    const length = elementCount(type.shape.map((dim) => evaluateDim(dim, sizes)));
-    const { memory } = this.#store.memory;
-    const address = this.#addresses[buffer]!;
-    if (address % byteWidth(type.dtype) !== 0)
-      throw new InputError({
-        what: `buffer ${buffer} lies at ${address}, which is not a multiple of its element's width`,
-        where: this.program.name,
-        hint: "Plan the program with this backend's capabilities.",
-      });
-    return { data: hostArray(type.dtype, length, memory.buffer, address) };
-  }
-
-  dispose(): void {
-    if (!this.#run) return;
-    this.#run = undefined;
-    this.#release();
-  }
+  });
 }

@@ -8,7 +8,13 @@ import { createWasmBackend } from "./backend.ts";
 
 const reference = createInterpreterBackend();
 
-describeBackend("wasm", createWasmBackend, { interpret, reference, describe, test });
+const suite = { interpret, reference, describe, test };
+describeBackend("wasm", () => createWasmBackend({ threads: 1 }), suite);
+// Two threads share all they can, however small it is; fewer cases, since there are as many calls to them.
+describeBackend("wasm, two threads", () => createWasmBackend({ threads: 2, divideFrom: 0 }), {
+  ...suite,
+  numRuns: 10,
+});
 
 test("an address first needed inside a guarded load is there outside of it too", async () => {
   const kernel = parseKernel(`kernel guarded {

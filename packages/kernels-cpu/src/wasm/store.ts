@@ -5,11 +5,23 @@
 import type { HostArray, HostTensor, StateSpec, Store } from "@millrace/graph";
 import { hostArray, StateTable } from "@millrace/graph";
 import { LinearMemory } from "./launch/memory.ts";
+import { Turns } from "./launch/turns.ts";
 
 /** The states of programs, and the memory these programs run in. */
 export class WasmStore implements Store {
-  readonly memory: LinearMemory = new LinearMemory();
+  /** Names the store to those who must not keep it. */
+  readonly key: symbol = Symbol("store");
+  readonly memory: LinearMemory;
+  /** What touches the memory's contents, one after the other: runs, reading, writing, giving back. */
+  readonly turns: Turns = new Turns();
   readonly #addresses: StateTable<number> = new StateTable();
+  readonly #onDispose: (key: symbol) => void;
+
+  /** Several threads can run programs over a `shared` store. */
+  constructor(shared: boolean, onDispose: (key: symbol) => void) {
+    this.memory = new LinearMemory(shared);
+    this.#onDispose = onDispose;
+  }
 
   ensure(specs: readonly StateSpec[]): void {
     this.#addresses.ensure(specs, ({ spec, bytes }) =>
@@ -21,14 +33,18 @@ export class WasmStore implements Store {
     return this.#addresses.specs;
   }
 
-  async write(name: string, tensor: HostTensor, at = 0): Promise<void> {
-    this.#addresses.forWrite(name, tensor, at);
-    this.#data(name).set(tensor.data as never, at);
+  write(name: string, tensor: HostTensor, at = 0): Promise<void> {
+    return this.turns.take(() => {
+      this.#addresses.forWrite(name, tensor, at);
+      this.#data(name).set(tensor.data as never, at);
+    });
   }
 
-  async read(name: string): Promise<HostTensor> {
-    const { spec, shape } = this.#addresses.get(name);
-    return { dtype: spec.type.dtype, shape, data: this.#data(name).slice() };
+  read(name: string): Promise<HostTensor> {
+    return this.turns.take(() => {
+      const { spec, shape } = this.#addresses.get(name);
+      return { dtype: spec.type.dtype, shape, data: this.#data(name).slice() };
+    });
   }
 
   get bytes(): number {
@@ -36,8 +52,10 @@ export class WasmStore implements Store {
   }
 
   dispose(): void {
-    for (const address of this.#addresses.places) this.memory.release(address);
+    const addresses = [...this.#addresses.places];
     this.#addresses.clear();
+    void this.turns.take(() => addresses.forEach((address) => this.memory.release(address)));
+    this.#onDispose(this.key);
   }
 
   /** Byte address of a state. */

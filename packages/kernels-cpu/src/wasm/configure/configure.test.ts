@@ -2,8 +2,9 @@
 import type { Expr } from "@millrace/graph";
 import { applyExpr, axisExpr, integerExpr, parseKernel } from "@millrace/graph";
 import { describe, expect, it } from "vitest";
-import { configure, printConfiguration } from "./configure.ts";
+import { configure } from "./configure.ts";
 import { mergeIndex } from "./merge-index.ts";
+import { printConfiguration } from "./print-configuration.ts";
 
 const choices = (text: string): string => printConfiguration(configure(parseKernel(text)));
 

@@ -6,7 +6,7 @@
 import type { Dim, Expr, Kernel, Range, Statement } from "@millrace/graph";
 import { blockOf, expressionsOf, maxDim, visitExpr } from "@millrace/graph";
 import type { ContractChoice } from "./contract.ts";
-import { describeContract, chooseContract } from "./contract.ts";
+import { chooseContract } from "./contract.ts";
 import { movementOf, variesWith } from "./stride.ts";
 import type { Movement, Scope } from "./stride.ts";
 
@@ -137,10 +137,10 @@ const single = (statement: Statement): Plan => ({
   choices: new Map(),
 });
 
-type Loop = Extract<Statement, { kind: "loop" }>;
+export type Loop = Extract<Statement, { kind: "loop" }>;
 
 /** The loops of a perfect nest of parallel loops whose bounds do not depend on each other, outermost first. */
-function nestOf(loop: Loop): Loop[] {
+export function nestOf(loop: Loop): Loop[] {
   const loops = [loop];
   for (;;) {
     const inner = loops.at(-1)!.body;
@@ -318,25 +318,4 @@ export function configure(kernel: Kernel): Configuration {
   const shapes = new Map(kernel.buffers.map((buffer) => [buffer.name, buffer.shape]));
   const { body, choices } = planBlock(kernel.body, { shapes, lets: new Map() });
   return { body, choices };
-}
-
-/** One line per loop, reduction and product, indented as they are nested. */
-export function printConfiguration({ body, choices }: Configuration): string {
-  const lines: string[] = [];
-  const walk = (statements: readonly Statement[], indent: string): void => {
-    for (const statement of statements) {
-      const choice = choices.get(statement);
-      if (choice?.kind === "loop" && statement.kind === "loop")
-        lines.push(`${indent}loop ${statement.range.axis}${choice.lanes ? ": 4 lanes" : ""}`);
-      if (choice?.kind === "reduce" && statement.kind === "reduce") {
-        const axes = statement.ranges.map((range) => range.axis).join(" ");
-        lines.push(`${indent}reduce ${axes}${choice.lanes ? ": 4 lanes" : ""}`);
-      }
-      if (choice?.kind === "contract" && statement.kind === "contract")
-        lines.push(`${indent}contract ${describeContract(choice)}`);
-      walk(blockOf(statement), `${indent}  `);
-    }
-  };
-  walk(body, "");
-  return lines.join("\n");
 }

@@ -28,6 +28,11 @@ export interface ContractChoice {
   readonly maxRows: number;
 }
 
+/** Rows of the inner tile of a product. */
+export const TILE_ROWS = 6;
+/** Columns of a tile, two registers. */
+export const TILE_COLUMNS = 8;
+
 const MAX_PACKED_BYTES = 2 ** 20;
 const DEPTH_BLOCK = 256;
 const ROW_BLOCK = 96;
@@ -76,10 +81,14 @@ export function chooseContract(
     packLhs: packingAxis(lhs, rows.axis, depth.axis, shapes, lets),
     packRhs: packingAxis(rhs, columns.axis, depth.axis, shapes, lets),
     lanes: bodyInLanes({ axis: columns.axis, lets, varying: new Set([result]) }),
-    rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, 6)),
+    rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, TILE_ROWS)),
     columnBlock: Math.max(
-      8,
-      Math.min(COLUMN_BLOCK, Math.floor(byDepth / 8) * 8, roundUp(maxColumns, 8)),
+      TILE_COLUMNS,
+      Math.min(
+        COLUMN_BLOCK,
+        Math.floor(byDepth / TILE_COLUMNS) * TILE_COLUMNS,
+        roundUp(maxColumns, TILE_COLUMNS),
+      ),
     ),
     depthBlock: Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4)),
     fewRows: FEW_ROWS,

@@ -2,8 +2,14 @@ import { describe, expect, it } from "vitest";
 import wabt from "wabt";
 import { ModuleBuilder } from "./assembler.ts";
 import { disassemble } from "./disassemble.ts";
-import { laneOpcodes, memoryLaneOpcodes, memoryOpcodes, plainOpcodes } from "./opcodes.ts";
-import type { LaneOp, MemoryLaneOp, MemoryOp, PlainOp } from "./opcodes.ts";
+import {
+  atomicOpcodes,
+  laneOpcodes,
+  memoryLaneOpcodes,
+  memoryOpcodes,
+  plainOpcodes,
+} from "./opcodes.ts";
+import type { AtomicOp, LaneOp, MemoryLaneOp, MemoryOp, PlainOp } from "./opcodes.ts";
 
 const features = { simd: true, relaxed_simd: true, bulk_memory: true, threads: true };
 
@@ -21,6 +27,7 @@ describe("opcodes", () => {
     const plain = Object.keys(plainOpcodes) as PlainOp[];
     const memory = Object.keys(memoryOpcodes) as MemoryOp[];
     const memoryLane = Object.keys(memoryLaneOpcodes) as MemoryLaneOp[];
+    const atomic = Object.keys(atomicOpcodes) as AtomicOp[];
     const lane = Object.keys(laneOpcodes) as LaneOp[];
     const module = new ModuleBuilder();
     module.importMemory({ module: "env", name: "memory", minimum: 1 });
@@ -31,6 +38,7 @@ describe("opcodes", () => {
         f.memory(op, 1000, 0);
       }
       for (const op of memoryLane) f.memoryLane(op, 1, 300);
+      for (const op of atomic) f.atomic(op, 64);
       for (const op of lane) f.lane(op, 1);
     });
     // An unreachable end would make the text's types fit; wabt parses without checking them anyway.
@@ -39,6 +47,7 @@ describe("opcodes", () => {
       ...plain,
       ...memory.flatMap((op) => [op, `${op} offset=1000 align=1`]),
       ...memoryLane.map((op) => `${op} offset=300 1`),
+      ...atomic.map((op) => `${op} offset=64`),
       ...lane.map((op) => `${op} 1`),
       "))",
     ].join("\n");

@@ -5,25 +5,45 @@
  */
 import type { Contract } from "@millrace/graph";
 import type { ContractChoice } from "../configure/contract.ts";
+import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import { fusedTile, plainTile, TILE_COLUMNS, TILE_DEPTH, TILE_ROWS } from "./micro-kernel.ts";
+import type { Bounds } from "./loop.ts";
+import { fusedTile, plainTile, TILE_DEPTH } from "./micro-kernel.ts";
 import { packPanel } from "./packing.ts";
-import type { Product } from "./product.ts";
+import type { Extent, Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, productOf, runBody } from "./product.ts";
 import type { Value } from "./values.ts";
 
-/** How many of a panel's places there are: all of them, if that is known. */
-function validIn(k: KernelEmitter, length: Value, panel: Value, width: number): Value {
+/** How many of a panel's places there are: all of them, if that is known. `length` is a block of `extent`. */
+function validIn(
+  k: KernelEmitter,
+  { multiple = 1 }: Extent,
+  length: Value,
+  panel: Value,
+  width: number,
+): Value {
   const { sub, mul, min } = arithmeticOf(k);
-  if (length.kind === "constant" && length.value % width === 0) return k.table.integer(width);
-  return min(width, sub(length, mul(panel, width)));
+  const even = length.kind === "constant" ? length.value % width === 0 : multiple % width === 0;
+  return even ? k.table.integer(width) : min(width, sub(length, mul(panel, width)));
 }
 
-function emitBlocked(k: KernelEmitter, product: Product): void {
+/** A right side that threads pack together. */
+export interface SharedRight {
+  /** Where it lies. */
+  readonly address: Value;
+  /** Which of a block's panels this thread packs. */
+  panels(count: Value): Bounds;
+  /** Waits until all have packed theirs, or need them no more. */
+  sync(): void;
+}
+
+/** The product by tiles. With `shared`, its rows are this thread's and its columns everybody's. */
+export function emitBlocked(k: KernelEmitter, product: Product, shared?: SharedRight): void {
   const { f, e } = k;
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
+  const packedRight = shared?.address ?? scratch.rhs;
   const { rowBlock, columnBlock, depthBlock } = choice;
   const tile = k.input.library.get(k.input.relaxed ? fusedTile : plainTile);
   const padded = (size: Value): Value =>
@@ -39,23 +59,26 @@ function emitBlocked(k: KernelEmitter, product: Product): void {
     const columnPanels = groups(columnCount, TILE_COLUMNS);
     /** The packed right side, block by block in depth, panel by panel in columns. */
     const rhsBlock = (depthOffset: Value): Value =>
-      add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), scratch.rhs);
+      add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), packedRight);
+    const packed = shared?.panels(columnPanels) ?? { start: 0, end: k.bound(columnPanels) };
 
     eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
       const steps = paddedDepth(depthCount);
-      each(k, columnPanels, (panel) =>
+      e.loop(packed, (index) => {
+        const panel = k.counter(index);
         packPanel(k, rhs, {
           width: TILE_COLUMNS,
           address: add(rhsBlock(depthOffset), mul(panel, steps, TILE_COLUMNS * 4)),
           first: add(firstColumn, mul(panel, TILE_COLUMNS)),
-          valid: validIn(k, columnCount, panel, TILE_COLUMNS),
+          valid: validIn(k, columns, columnCount, panel, TILE_COLUMNS),
           depthAxis: depth.axis,
           firstDepth: add(depth.first, depthOffset),
           depth: depthCount,
           paddedDepth: steps,
-        }),
-      );
+        });
+      });
     });
+    shared?.sync();
 
     eachBlock(k, rows.length, rowBlock, (rowOffset, rowCount) => {
       const firstRow = add(rows.first, rowOffset);
@@ -67,7 +90,7 @@ function emitBlocked(k: KernelEmitter, product: Product): void {
             width: TILE_ROWS,
             address: add(mul(panel, steps, TILE_ROWS * 4), scratch.lhs),
             first: add(firstRow, mul(panel, TILE_ROWS)),
-            valid: validIn(k, rowCount, panel, TILE_ROWS),
+            valid: validIn(k, rows, rowCount, panel, TILE_ROWS),
             depthAxis: depth.axis,
             firstDepth: add(depth.first, depthOffset),
             depth: depthCount,
@@ -95,46 +118,69 @@ function emitBlocked(k: KernelEmitter, product: Product): void {
       });
       runBody(k, product, { firstRow, rows: rowCount, firstColumn, columns: columnCount });
     });
+    // The next block is packed into the same place.
+    if (columns.length.kind !== "constant" || columns.length.value > columnBlock) shared?.sync();
   });
 }
 
 /** Sums of nothing: a product without depth still runs its body, on zeros. */
-function clearSums(k: KernelEmitter, product: Product): void {
+export function clearSums(k: KernelEmitter, product: Product): void {
   const { f, e } = k;
   const { depth, choice, scratch } = product;
   if (depth.length.kind === "constant" && depth.length.value > 0) return;
   e.emit(depth.length);
   f.op("i32.eqz");
   f.ifElse(() => {
-    f.i32(scratch.sums);
+    e.emit(scratch.sums);
     f.i32(0);
     f.i32(choice.rowBlock * choice.columnBlock * 4);
     f.memoryFill();
   });
 }
 
-/** A contract statement. */
-export function emitContract(k: KernelEmitter, statement: Contract, choice: ContractChoice): void {
+/**
+ * Takes the path for few rows, or the one by tiles. Both add in the order of the depth, so which one is taken shows in
+ * the time only. `known` is the number of rows, or one that is as good as theirs for choosing.
+ */
+export function choosePath(
+  k: KernelEmitter,
+  { rows: { length }, choice }: Product,
+  known: number | undefined,
+  fewRows: () => void,
+  blocked: () => void,
+): void {
   const { f, e } = k;
-  const product = productOf(k, statement, choice);
-  const { length } = product.rows;
-  clearSums(k, product);
   const few = choice.packRhs === "none" ? 0 : choice.fewRows;
-  const known = length.kind === "constant" ? length.value : undefined;
-  // Both paths add in the order of the depth, so which one is taken shows in the time only.
-  if (known !== undefined && known > few) emitBlocked(k, product);
+  if (known !== undefined && known > few) blocked();
   else if (few === 0) {
     // No rows, nothing to pack: an expert without tokens.
     e.emit(length);
-    f.ifElse(() => e.branch(() => emitBlocked(k, product)));
-  } else if (known !== undefined || choice.maxRows <= few) emitFewRows(k, product);
+    f.ifElse(() => e.branch(blocked));
+  } else if (known !== undefined || choice.maxRows <= few) fewRows();
   else {
     e.emit(length);
     f.i32(few);
     f.op("i32.le_s");
     f.ifElse(
-      () => e.branch(() => emitFewRows(k, product)),
-      () => e.branch(() => emitBlocked(k, product)),
+      () => e.branch(fewRows),
+      () => e.branch(blocked),
     );
   }
+}
+
+/** The number of rows, if it is known. */
+export const knownRows = ({ rows: { length } }: Product): number | undefined =>
+  length.kind === "constant" ? length.value : undefined;
+
+/** A contract statement. */
+export function emitContract(k: KernelEmitter, statement: Contract, choice: ContractChoice): void {
+  const product = productOf(k, statement, choice);
+  clearSums(k, product);
+  choosePath(
+    k,
+    product,
+    knownRows(product),
+    () => emitFewRows(k, product),
+    () => emitBlocked(k, product),
+  );
 }

@@ -5,6 +5,7 @@
 import { InternalError } from "@millrace/graph";
 import { ByteReader } from "./byte-reader.ts";
 import {
+  atomicOpcodes,
   laneOpcodes,
   memoryLaneOpcodes,
   memoryOpcodes,
@@ -28,6 +29,7 @@ const accessTable = (
 ): ReadonlyMap<number, Access> =>
   new Map(Object.entries(table).map(([name, [code, natural]]) => [code, { name, natural }]));
 const memory = accessTable(memoryOpcodes);
+const atomic = accessTable(atomicOpcodes);
 const memoryLane = accessTable(memoryLaneOpcodes);
 const valueTypes: ReadonlyMap<number, string> = new Map(
   Object.entries(valueTypeCodes).map(([name, code]) => [code, name]),
@@ -92,7 +94,7 @@ function instruction(reader: ByteReader): string {
   const code = first >= 0xfc ? (first << 16) | reader.unsigned() : first;
   const simple = plain.get(code);
   if (simple) return simple;
-  const access = memory.get(code);
+  const access = memory.get(code) ?? atomic.get(code);
   if (access) return accessText(access, reader);
   const laneAccess = memoryLane.get(code);
   if (laneAccess) {

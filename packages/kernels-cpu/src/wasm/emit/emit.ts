@@ -1,89 +1,147 @@
 /**
  * From a program to one WebAssembly module. In: a program, the address of every buffer, what the machine can do. Out: the
  * module's bytes: a function per kernel, which takes buffer addresses and sizes, and `run`, which takes the sizes and
- * calls them in the program's order.
+ * calls them in the program's order, on one thread or on all threads of a team.
  */
 import type { Kernel, Program } from "@millrace/graph";
 import { DeviceError } from "@millrace/graph";
-import type { Configuration } from "../configure/configure.ts";
-import { configure } from "../configure/configure.ts";
 import { scratchLayout } from "../configure/contract.ts";
+import type { TeamConfiguration } from "../configure/divide.ts";
+import { configureTeam } from "../configure/divide.ts";
+import { scheduleSteps } from "../configure/schedule.ts";
 import { ModuleBuilder } from "./assembler.ts";
-import type { FunctionRef } from "./function-builder.ts";
+import { emitDivided } from "./division.ts";
+import type { FunctionBuilder, FunctionRef } from "./function-builder.ts";
 import { KernelEmitter } from "./kernel-emitter.ts";
+import type { Scratch } from "./kernel-emitter.ts";
 import { Library } from "./library.ts";
 import { emitStatement } from "./statements.ts";
+import { defineTeam, defineTeamRun } from "./team.ts";
+import type { Team } from "./team.ts";
 
 /** Where things are, and what may be used. */
 export interface EmitOptions {
   /** Byte address of each of the program's buffers. */
   readonly addresses: readonly number[];
-  /** Byte address of `scratchBytes` of memory that no buffer uses. */
+  /** Byte address of as much memory as `scratchFor` says, which no buffer uses. */
   readonly scratch: number;
   /** Byte address of `CONSTANT_TABLE_BYTES` of memory for this module. */
   readonly constantTable: number;
   readonly relaxed: boolean;
+  /** Threads of the team that runs the module. */
+  readonly threads: number;
+  /** The memory is one that threads can share. */
+  readonly shared: boolean;
+  /** Byte address of `CONTROL_BYTES` of memory for the team. */
+  readonly control: number;
 }
 
 /** Name of the module's imported memory. */
 export const memoryImport = { module: "millrace", name: "memory" } as const;
 
+/** Most pages of a memory; a shared memory says how far it may grow. */
+const MAX_PAGES = 65536;
+
 /** Memory that the products of these configurations pack into, in bytes. */
-export function scratchBytes(configurations: readonly Configuration[]): number {
-  let most = 0;
-  for (const { choices } of configurations)
-    for (const choice of choices.values())
-      if (choice.kind === "contract") most = Math.max(most, scratchLayout(choice).bytes);
-  return most;
+export function scratchFor(
+  configurations: readonly TeamConfiguration[],
+  threads: number,
+): { readonly bytes: number; readonly shared: number; readonly total: number } {
+  let bytes = 0;
+  let shared = 0;
+  for (const { choices, divisions } of configurations)
+    for (const [statement, choice] of choices) {
+      if (choice.kind !== "contract") continue;
+      const layout = scratchLayout(choice);
+      bytes = Math.max(bytes, layout.bytes);
+      const division = divisions.get(statement);
+      if (division?.kind === "product" && division.by !== "columns")
+        shared = Math.max(shared, layout.bytes - layout.rhs);
+    }
+  return { bytes, shared, total: bytes * threads + shared };
 }
 
-/** The configuration of each of a program's kernels. */
-export function configureProgram(program: Program): readonly Configuration[] {
-  return program.kernels.map(configure);
+/** The configuration of each of a program's kernels for a team of threads. */
+export function configureProgram(
+  program: Program,
+  threads: number,
+  divideFrom?: number,
+): readonly TeamConfiguration[] {
+  return program.kernels.map((kernel) => configureTeam(kernel, threads, divideFrom));
+}
+
+/** What the functions of one module share. */
+interface ModuleParts {
+  readonly module: ModuleBuilder;
+  readonly library: Library;
+  readonly sizes: readonly string[];
+  readonly scratch: Scratch;
+  readonly team: Team | undefined;
+  readonly relaxed: boolean;
 }
 
 function defineKernel(
-  module: ModuleBuilder,
-  library: Library,
+  { module, sizes, ...parts }: ModuleParts,
   kernel: Kernel,
-  { body, choices }: Configuration,
-  sizes: readonly string[],
-  options: EmitOptions,
+  { body, choices, divisions }: TeamConfiguration,
 ): FunctionRef {
   const params = Array.from({ length: kernel.buffers.length + sizes.length }, () => "i32" as const);
   return module.define({ params, results: [] }, (f) => {
     const buffers = kernel.buffers.map((_, i) => f.param(i));
     const sizeLocals = new Map(sizes.map((name, i) => [name, f.param(buffers.length + i)]));
-    const { scratch, relaxed } = options;
-    const input = { f, library, kernel, choices, buffers, sizes: sizeLocals, scratch, relaxed };
-    new KernelEmitter(input, emitStatement).block(body);
+    const input = { ...parts, f, kernel, choices, buffers, sizes: sizeLocals };
+    const k = new KernelEmitter(input, emitStatement);
+    if ([...choices.values()].some((choice) => choice.kind === "contract")) k.scratch();
+    if (divisions.size > 0) emitDivided(k, body, divisions);
+    else k.block(body);
   });
 }
 
 /**
- * The module of a program. Its export `run` takes the program's sizes in order; `kernel.0`, `kernel.1`, … take the addresses
- * of a kernel's buffers and then the sizes, for measuring one at a time.
+ * The module of a program. Its export `run` takes the program's sizes in order, in a team after the thread's number and
+ * how many there are; `kernel.0`, `kernel.1`, … take the addresses of a kernel's buffers and then the sizes, for
+ * measuring one at a time.
  */
 export function emitProgram(
   program: Program,
-  configurations: readonly Configuration[],
+  configurations: readonly TeamConfiguration[],
   options: EmitOptions,
 ): Uint8Array<ArrayBuffer> {
+  const { threads, relaxed, shared } = options;
   const module = new ModuleBuilder();
-  module.importMemory({ ...memoryImport, minimum: 0 });
+  const limits = shared ? { maximum: MAX_PAGES, shared } : {};
+  module.importMemory({ ...memoryImport, minimum: 0, ...limits });
   const library = new Library(module, options.constantTable);
+  const team = threads > 1 ? defineTeam(module, options.control) : undefined;
   const sizes = program.sizes.map((symbol) => symbol.name);
+  const { bytes } = scratchFor(configurations, threads);
+  const scratch = {
+    address: options.scratch,
+    bytes,
+    shared: options.scratch + bytes * threads,
+  };
+  const parts = { module, library, sizes, scratch, team, relaxed };
   const kernels = program.kernels.map((kernel, i) =>
-    defineKernel(module, library, kernel, configurations[i]!, sizes, options),
+    defineKernel(parts, kernel, configurations[i]!),
   );
   kernels.forEach((kernel, i) => module.export(`kernel.${i}`, kernel));
-  const run = module.define({ params: sizes.map(() => "i32" as const), results: [] }, (f) => {
-    for (const { kernel, buffers } of program.steps) {
-      for (const buffer of buffers) f.i32(options.addresses[buffer]!);
-      for (const param of f.params) f.get(param);
-      f.call(kernels[kernel]!);
-    }
-  });
+  const call = (f: FunctionBuilder, step: number, from: number): void => {
+    const { kernel, buffers } = program.steps[step]!;
+    for (const buffer of buffers) f.i32(options.addresses[buffer]!);
+    for (const param of f.params.slice(from)) f.get(param);
+    f.call(kernels[kernel]!);
+  };
+  const run = team
+    ? defineTeamRun(
+        module,
+        team,
+        sizes.length,
+        scheduleSteps(program, configurations, threads),
+        call,
+      )
+    : module.define({ params: sizes.map(() => "i32" as const), results: [] }, (f) =>
+        program.steps.forEach((_, step) => call(f, step, 0)),
+      );
   module.export("run", run);
   library.finish();
   return module.encode();

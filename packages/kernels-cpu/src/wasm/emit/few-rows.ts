@@ -15,7 +15,7 @@ export function emitFewRows(k: KernelEmitter, product: Product): void {
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
   const padded = mul(groups(depth.length, 4), 4);
-  const packed = k.table.integer(scratch.lhs);
+  const packed = scratch.lhs;
   packRows(
     k,
     lhs,

@@ -6,6 +6,7 @@
 import { InternalError } from "@millrace/graph";
 import { ByteBuffer } from "./byte-buffer.ts";
 import type {
+  AtomicOp,
   LaneOp,
   MemoryLaneOp,
   MemoryOp,
@@ -14,6 +15,7 @@ import type {
   ValueType,
 } from "./opcodes.ts";
 import {
+  atomicOpcodes,
   laneOpcodes,
   memoryLaneOpcodes,
   memoryOpcodes,
@@ -202,6 +204,13 @@ export class FunctionBuilder {
     const [code, natural] = memoryOpcodes[op];
     this.#opcode(code);
     this.#memoryArgument(natural, offset, align);
+  }
+
+  /** An atomic access; its address must be aligned. */
+  atomic(op: AtomicOp, offset = 0): void {
+    const [code, natural] = atomicOpcodes[op];
+    this.#opcode(code);
+    this.#memoryArgument(natural, offset, undefined);
   }
 
   memoryLane(op: MemoryLaneOp, lane: number, offset = 0, align?: number): void {

@@ -21,7 +21,9 @@ import { computeOver } from "./compute.ts";
 import { Emission } from "./emission.ts";
 import type { FunctionBuilder, Local } from "./function-builder.ts";
 import type { Library } from "./library.ts";
+import type { Bounds } from "./loop.ts";
 import { isUniform, polynomialOf, sumOf } from "./polynomial.ts";
+import type { Team } from "./team.ts";
 import type { Access, Value } from "./values.ts";
 import { ValueTable } from "./values.ts";
 
@@ -29,6 +31,13 @@ import { ValueTable } from "./values.ts";
 export type Meaning =
   | { readonly kind: "value"; readonly value: Value }
   | { readonly kind: "variable"; readonly local: Local; readonly type: ScalarType };
+
+/** Memory that products pack into: `bytes` for each thread, one after the other, then what all of them share. */
+export interface Scratch {
+  readonly address: number;
+  readonly bytes: number;
+  readonly shared: number;
+}
 
 export type Names = ReadonlyMap<string, Meaning>;
 
@@ -42,8 +51,10 @@ export interface KernelInput {
   readonly buffers: readonly Local[];
   /** Parameters that hold the sizes, by name. */
   readonly sizes: ReadonlyMap<string, Local>;
-  /** Address of the memory that products pack their operands into. */
-  readonly scratch: number;
+  /** Address of the memory that products pack their operands into; in a team, of the first thread's. */
+  readonly scratch: Scratch;
+  /** The threads that run the module; undefined in a module for one. */
+  readonly team: Team | undefined;
   /** Products use fused multiply-add. */
   readonly relaxed: boolean;
 }
@@ -63,6 +74,8 @@ export class KernelEmitter {
   readonly f: FunctionBuilder;
   readonly table: ValueTable = new ValueTable();
   readonly input: KernelInput;
+  /** The stretches of divided loops that this thread runs. */
+  readonly stretches: Map<Statement, Bounds> = new Map();
   /** True inside a loop that runs four iterations at once. */
   lanes = false;
   readonly #buffers: Map<string, Buffer> = new Map();
@@ -70,6 +83,7 @@ export class KernelEmitter {
   readonly #statement: (k: KernelEmitter, statement: Statement) => void;
   readonly #aligned: Set<Value> = new Set();
   #names: Map<string, Meaning> = new Map();
+  #scratch: Value | undefined;
 
   /** `statement` emits one statement, whatever its kind. */
   constructor(input: KernelInput, statement: (k: KernelEmitter, statement: Statement) => void) {
@@ -98,6 +112,21 @@ export class KernelEmitter {
         volatile: access !== "read",
       });
     });
+  }
+
+  /** Address of this thread's memory for products; asked for first outside of all loops. */
+  scratch(): Value {
+    if (this.#scratch) return this.#scratch;
+    const { f, input } = this;
+    const { address, bytes } = input.scratch;
+    if (!input.team) return (this.#scratch = this.table.integer(address));
+    f.globalGet(input.team.thread);
+    f.i32(bytes);
+    f.op("i32.mul");
+    f.i32(address);
+    f.op("i32.add");
+    this.#scratch = this.table.local(f.save("i32"), "i32", 0, { natural: true });
+    return this.#scratch;
   }
 
   /** A size's value in this run. */

@@ -11,6 +11,10 @@ import type { Value } from "./values.ts";
 export interface Bounds {
   readonly start: number | Local;
   readonly end: number | Local;
+  /** A `start` that is not known yet is a multiple of 4. */
+  readonly aligned?: boolean;
+  /** There are 4, 8, … iterations, or none. */
+  readonly whole?: boolean;
 }
 
 /** Bounds of a range. */
@@ -31,16 +35,17 @@ const asValue = (k: KernelEmitter, bound: number | Local): Value =>
 /** `end` rounded down so that whole groups of `step` fit from `start` on. */
 export function endOfGroups(
   k: KernelEmitter,
-  { start, end }: Bounds,
+  { start, end, whole }: Bounds,
   step: number,
 ): number | Local {
+  if (whole && step === 4) return end;
   if (typeof start === "number" && typeof end === "number")
     return start + Math.floor((end - start) / step) * step;
   const { table } = k;
   const [first, last] = [asValue(k, start), asValue(k, end)];
   const length = table.apply("sub", [last, first]);
-  const whole = table.apply("and", [length, table.integer(-step)]);
-  return k.e.hold(table.apply("add", [first, whole]));
+  const grouped = table.apply("and", [length, table.integer(-step)]);
+  return k.e.hold(table.apply("add", [first, grouped]));
 }
 
 /** Runs `body` for four values of the axis at a time; `step` is 4. */
@@ -48,7 +53,8 @@ export function lanesLoop(k: KernelEmitter, axis: string, bounds: Bounds, body: 
   k.e.loop({ ...bounds, step: 4 }, (index) =>
     k.scoped(() => {
       const counter = k.counter(index);
-      if (typeof bounds.start === "number" && bounds.start % 4 === 0) k.markAligned(counter);
+      const { start, aligned } = bounds;
+      if (typeof start === "number" ? start % 4 === 0 : aligned) k.markAligned(counter);
       k.bindLanes(axis, counter);
       const outer = k.lanes;
       k.lanes = true;
@@ -75,13 +81,14 @@ export function emitLoop(
   lanes: boolean,
 ): void {
   const { axis } = loop.range;
-  const bounds = boundsOf(k, loop.range);
+  const bounds = k.stretches.get(loop) ?? boundsOf(k, loop.range);
   const body = (): void => k.block(loop.body);
   if (!lanes) {
     plainLoop(k, axis, bounds, body);
     return;
   }
   const middle = endOfGroups(k, bounds, 4);
-  lanesLoop(k, axis, { start: bounds.start, end: middle }, body);
+  lanesLoop(k, axis, { ...bounds, end: middle }, body);
+  if (middle === bounds.end) return;
   plainLoop(k, axis, { start: middle, end: bounds.end }, body);
 }

@@ -3,13 +3,10 @@
  * zeros. Out: 6 × 8 sums, written to or added to rows of C. Twelve accumulators, two of B and one of A fill the
  * sixteen vector registers; a wider tile spills in V8. Depth is a multiple of 4: the loop is unrolled that often.
  */
+import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import type { FunctionBuilder, Local } from "./function-builder.ts";
 import type { LibraryFunction } from "./library.ts";
 
-/** Rows of a tile. */
-export const TILE_ROWS = 6;
-/** Columns of a tile, two registers. */
-export const TILE_COLUMNS = 8;
 /** Depth steps in one turn of the loop; panels are padded to a multiple of it. */
 export const TILE_DEPTH = 4;
 

@@ -309,6 +309,18 @@ export const memoryLaneOpcodes = {
 
 export type MemoryLaneOp = keyof typeof memoryLaneOpcodes;
 
+/** Atomic access to memory, naturally aligned: opcode and alignment (log2). */
+export const atomicOpcodes = {
+  "memory.atomic.notify": [0xfe0000, 2],
+  "memory.atomic.wait32": [0xfe0001, 2],
+  "i32.atomic.load": [0xfe0010, 2],
+  "i32.atomic.store": [0xfe0017, 2],
+  "i32.atomic.rmw.add": [0xfe001e, 2],
+  "i32.atomic.rmw.sub": [0xfe0025, 2],
+} as const;
+
+export type AtomicOp = keyof typeof atomicOpcodes;
+
 /** Access to one lane of a register. */
 export const laneOpcodes = {
   "i8x16.extract_lane_s": 0xfd0015,

@@ -3,7 +3,7 @@
  * runs the statement's body. In: the kernel's emitter and a product statement. Out: helpers; no arithmetic of its own.
  */
 import type { Contract, Expr } from "@millrace/graph";
-import type { ContractChoice, PackingAxis, ScratchLayout } from "../configure/contract.ts";
+import type { ContractChoice, PackingAxis } from "../configure/contract.ts";
 import { scratchLayout } from "../configure/contract.ts";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
@@ -15,6 +15,8 @@ export interface Extent {
   readonly axis: string;
   readonly first: Value;
   readonly length: Value;
+  /** `length` is a multiple of this, also where it is not known. */
+  readonly multiple?: number;
 }
 
 /** One operand of a product: an expression over its side axis (rows or columns) and the depth. */
@@ -33,8 +35,8 @@ export interface Product {
   readonly depth: Extent;
   readonly lhs: Operand;
   readonly rhs: Operand;
-  /** Addresses of the scratch areas. */
-  readonly scratch: ScratchLayout;
+  /** Addresses of sums and of packed operands, this thread's own. */
+  readonly scratch: { readonly sums: Value; readonly lhs: Value; readonly rhs: Value };
 }
 
 /** A stretch of columns, and the address of their sums. */
@@ -58,7 +60,8 @@ function extentOf(k: KernelEmitter, range: Contract["rows"]): Extent {
 /** Puts a product's bounds into locals. */
 export function productOf(k: KernelEmitter, statement: Contract, choice: ContractChoice): Product {
   const layout = scratchLayout(choice);
-  const at = k.input.scratch;
+  const own = k.scratch();
+  const at = (offset: number): Value => k.table.apply("add", [own, k.table.integer(offset)]);
   return {
     statement,
     choice,
@@ -67,7 +70,7 @@ export function productOf(k: KernelEmitter, statement: Contract, choice: Contrac
     depth: extentOf(k, statement.depth),
     lhs: { expr: statement.lhs, side: statement.rows.axis, packing: choice.packLhs },
     rhs: { expr: statement.rhs, side: statement.columns.axis, packing: choice.packRhs },
-    scratch: { ...layout, sums: at + layout.sums, lhs: at + layout.lhs, rhs: at + layout.rhs },
+    scratch: { sums: at(layout.sums), lhs: at(layout.lhs), rhs: at(layout.rhs) },
   };
 }
 

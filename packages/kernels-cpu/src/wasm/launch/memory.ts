@@ -4,6 +4,7 @@
  */
 import { DeviceError, InternalError } from "@millrace/graph";
 import { MAX_MEMORY_BYTES } from "../capabilities.ts";
+import { CONTROL_BYTES } from "./control.ts";
 
 const PAGE = 65536;
 const ALIGNMENT = 64;
@@ -21,9 +22,16 @@ export class LinearMemory {
   #end = ALIGNMENT;
   #scratch: Block = { address: 0, bytes: 0 };
 
-  constructor() {
+  /** Address of the words by which threads keep in step, in a memory that they share. */
+  readonly control: number = 0;
+  /** Several threads may run programs over it. */
+  readonly shared: boolean;
+
+  constructor(shared: boolean) {
+    this.shared = shared;
+    const limits = shared ? { maximum: Math.floor(MAX_MEMORY_BYTES / PAGE), shared } : {};
     try {
-      this.memory = new WebAssembly.Memory({ initial: 1 });
+      this.memory = new WebAssembly.Memory({ initial: 1, ...limits });
     } catch (cause) {
       throw new DeviceError({
         what: "no address space for another WebAssembly memory",
@@ -31,6 +39,7 @@ export class LinearMemory {
         cause,
       });
     }
+    if (shared) this.control = this.allocate(CONTROL_BYTES, "the threads' meeting place");
   }
 
   /** An aligned block of zeros; `purpose` is for the error when there is no room. */

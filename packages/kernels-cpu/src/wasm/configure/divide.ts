@@ -1,0 +1,140 @@
+/**
+ * How the threads of a team share a kernel. In: a configured kernel and the number of threads. Out: a division of each of its outer
+ * statements, or none, where one thread does it all: too little work, or an order to be kept. Who does what never changes
+ * what is computed: only iterations that are independent are divided, and no sum is.
+ */
+import type { Contract, Dim, Kernel, Statement } from "@millrace/graph";
+import { maxDim, visitExpr, visitStatements, expressionsOf } from "@millrace/graph";
+import { configure, nestOf } from "./configure.ts";
+import type { Choice, Configuration, Loop } from "./configure.ts";
+import { TILE_COLUMNS, TILE_ROWS } from "./contract.ts";
+import { variesWith } from "./stride.ts";
+import { workOf } from "./work.ts";
+
+/** How a product is shared: its rows, its columns, or whichever suits the rows there are when it runs. */
+export type ProductAxis = "rows" | "columns" | "either";
+
+export type Division =
+  /** Each thread takes a stretch of this loop, whole groups of `grain` iterations. */
+  | { readonly kind: "range"; readonly loop: Loop; readonly grain: number }
+  | { readonly kind: "product"; readonly by: ProductAxis }
+  /** Each thread takes a stretch of the tiles of all the products inside these loops. */
+  | { readonly kind: "batch"; readonly loops: readonly Loop[]; readonly contract: Contract };
+
+/** A configured kernel, and what each thread of a team does of it. */
+export interface TeamConfiguration extends Configuration {
+  /** Nanoseconds on one thread, roughly. */
+  readonly work: Dim;
+  /** By outer statement; empty where one thread runs the whole kernel. */
+  readonly divisions: ReadonlyMap<Statement, Division>;
+}
+
+/** Nanoseconds of work from which sharing a kernel is worth a barrier. */
+export const DIVIDE_FROM = 10_000;
+
+/** Floats in a cache line: two threads should not write into one. */
+export const LINE = 16;
+/** Tiles per thread along an axis that make an even split. */
+export const EVEN_TILES = 8;
+/** A level further in is taken only if it splits this much more evenly. */
+const CLEARLY = 1.05;
+
+/** Time of the busiest thread relative to an even split, for `units` that cannot be divided. */
+const unevenness = (units: number, threads: number): number =>
+  units === 0 ? threads : (Math.ceil(units / threads) * threads) / units;
+
+const isLanes = (choices: ReadonlyMap<Statement, Choice>, loop: Loop): boolean => {
+  const choice = choices.get(loop);
+  return choice?.kind === "loop" && choice.lanes;
+};
+
+/** Divides a nest of parallel loops at the level that splits most evenly, the outermost of those about equal. */
+function divideLoops(
+  nest: readonly Loop[],
+  choices: ReadonlyMap<Statement, Choice>,
+  threads: number,
+): Division {
+  const levels = nest.flatMap((loop, level) => {
+    const { range } = loop;
+    // Bounds that are read from memory are read where they stand.
+    if (level > 0 && (range.start || range.end)) return [];
+    const grain = isLanes(choices, loop) ? LINE : 1;
+    // A size that is fixed only at run time is mostly far below its bound.
+    const extent = typeof range.extent === "number" ? range.extent : maxDim(range.extent) / 8;
+    return [{ loop, grain, unevenness: unevenness(Math.ceil(extent / grain), threads) }];
+  });
+  const best = Math.min(...levels.map((level) => level.unevenness));
+  const { loop, grain } = levels.find((level) => level.unevenness <= best * CLEARLY)!;
+  return { kind: "range", loop, grain };
+}
+
+/** Each result is stored by the row and column it belongs to, so rows and columns can be divided. */
+function isDivisible({ rows, columns, body }: Contract): boolean {
+  let divisible = true;
+  visitStatements(body, (statement) => {
+    if (statement.kind !== "store") return;
+    for (const { axis } of [rows, columns]) {
+      const scope = { axis, lets: new Map(), varying: new Set<string>() };
+      divisible &&= statement.index.some((index) => variesWith(index, scope));
+    }
+  });
+  return divisible;
+}
+
+function productAxis(contract: Contract, threads: number): ProductAxis {
+  const rows = contract.rows.extent;
+  if (typeof rows !== "number") return "either";
+  const rowTiles = Math.ceil(rows / TILE_ROWS);
+  const columnTiles = Math.ceil(maxDim(contract.columns.extent) / TILE_COLUMNS);
+  return rowTiles >= Math.min(columnTiles, EVEN_TILES * threads) ? "rows" : "columns";
+}
+
+function divideStatement(
+  statement: Statement,
+  choices: ReadonlyMap<Statement, Choice>,
+  threads: number,
+): Division | undefined {
+  if (statement.kind === "contract")
+    return isDivisible(statement)
+      ? { kind: "product", by: productAxis(statement, threads) }
+      : undefined;
+  if (statement.kind !== "loop" || statement.order !== "parallel") return undefined;
+  const loops = nestOf(statement);
+  const [inner, ...rest] = loops.at(-1)!.body;
+  if (inner?.kind === "contract" && rest.length === 0 && isDivisible(inner))
+    return { kind: "batch", loops, contract: inner };
+  return divideLoops(loops, choices, threads);
+}
+
+/** Every thread names the value anew, so it must not read what the kernel changes. */
+function mayRepeat(statement: Statement, written: ReadonlySet<string>): boolean {
+  if (statement.kind !== "let") return false;
+  let repeatable = true;
+  for (const expr of expressionsOf(statement))
+    visitExpr(expr, (part) => {
+      repeatable &&= part.kind !== "load" || !written.has(part.buffer);
+    });
+  return repeatable;
+}
+
+/** A kernel for a team of `threads`; kernels of less work than `divideFrom` are left to one of them. */
+export function configureTeam(
+  kernel: Kernel,
+  threads: number,
+  divideFrom: number = DIVIDE_FROM,
+): TeamConfiguration {
+  const { body, choices } = configure(kernel);
+  const work = workOf(body, choices);
+  const divisions = new Map<Statement, Division>();
+  const whole = { body, choices, work, divisions: new Map() };
+  if (threads === 1 || maxDim(work) < divideFrom) return whole;
+  const written = new Set(
+    kernel.buffers.filter(({ access }) => access !== "read").map(({ name }) => name),
+  );
+  for (const statement of body) {
+    const division = divideStatement(statement, choices, threads);
+    if (division) divisions.set(statement, division);
+    else if (!mayRepeat(statement, written)) return whole;
+  }
+  return { body, choices, work, divisions };
+}

@@ -1,0 +1,136 @@
+/**
+ * A program in its store's memory. In: inputs and sizes. Out: outputs, as copies. A run writes the inputs, calls one function, on
+ * this thread or on all threads of the gang, and copies the outputs.
+ */
+import type { Dim, Executable, HostArray, HostTensor, Program, Values } from "@millrace/graph";
+import {
+  bindSizes,
+  byteWidth,
+  DeviceError,
+  elementCount,
+  evaluateDim,
+  hostArray,
+  InputError,
+} from "@millrace/graph";
+import type { Gang, TeamProgram } from "./launch/gang.ts";
+import type { WasmStore } from "./store.ts";
+
+/** How threads run a program together. */
+export interface TeamRun {
+  readonly gang: Gang;
+  /** The program's number, and whose memory it runs in. */
+  readonly id: number;
+  readonly store: symbol;
+  readonly program: TeamProgram;
+  /** Nanoseconds, roughly, of what the threads would divide in a run, and from how many on they are called. */
+  readonly work: Dim;
+  readonly from: number;
+}
+
+/** A loaded program, as `WasmExecutable` takes it over. */
+export interface LoadedProgram {
+  readonly program: Program;
+  readonly store: WasmStore;
+  /** Byte address of each of the program's buffers. */
+  readonly addresses: readonly number[];
+  /** Runs on the calling thread, given the sizes. */
+  readonly run: (sizes: readonly number[]) => void;
+  readonly team: TeamRun | undefined;
+  /** Gives the program's memory back. */
+  readonly release: () => void;
+}
+
+/** What `load` gives. */
+export class WasmExecutable implements Executable {
+  readonly program: Program;
+  readonly bytes: number;
+  #loaded: LoadedProgram | undefined;
+
+  constructor(loaded: LoadedProgram) {
+    this.program = loaded.program;
+    this.bytes = loaded.program.arenaBytes;
+    this.#loaded = loaded;
+  }
+
+  async run(
+    inputs: Values,
+    sizes?: Readonly<Record<string, number>>,
+  ): Promise<Record<string, HostTensor>> {
+    const loaded = this.#loaded;
+    if (!loaded)
+      throw new InputError({
+        what: "the executable has been disposed",
+        where: this.program.name,
+        hint: "Load the program again.",
+      });
+    const bound = bindSizes(this.program, inputs, sizes);
+    return loaded.store.turns.take(() => runOnce(loaded, inputs, bound));
+  }
+
+  dispose(): void {
+    const loaded = this.#loaded;
+    if (!loaded) return;
+    this.#loaded = undefined;
+    loaded.team?.gang.forget(loaded.team.id);
+    void loaded.store.turns.take(loaded.release);
+  }
+}
+
+type Sizes = ReadonlyMap<string, number>;
+
+function runOnce(
+  loaded: LoadedProgram,
+  inputs: Values,
+  bound: Sizes,
+): Record<string, HostTensor> | Promise<Record<string, HostTensor>> {
+  const { program, run, team } = loaded;
+  for (const { name, buffer } of program.inputs)
+    dataOf(loaded, buffer, bound).set(inputs[name]!.data as never);
+  const sizes = program.sizes.map((symbol) => bound.get(symbol.name)!);
+  const outputs = (): Record<string, HostTensor> => outputsOf(loaded, bound);
+  if (team && evaluateDim(team.work, bound) >= team.from)
+    return team.gang.run(team, sizes).then(outputs, (error: unknown) => fail(program, error));
+  try {
+    run(sizes);
+  } catch (error) {
+    fail(program, error);
+  }
+  return outputs();
+}
+
+function fail(program: Program, error: unknown): never {
+  if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+  throw new DeviceError({
+    what: `the program trapped: ${error.message}`,
+    where: program.name,
+    hint: "Check its inputs with the interpreter backend, which names the kernel and the index.",
+    cause: error,
+  });
+}
+
+function outputsOf(loaded: LoadedProgram, bound: Sizes): Record<string, HostTensor> {
+  return Object.fromEntries(
+    loaded.program.outputs.map(({ name, type, buffer }) => {
+      const shape = type.shape.map((dim) => evaluateDim(dim, bound));
+      return [name, { dtype: type.dtype, shape, data: dataOf(loaded, buffer, bound).slice() }];
+    }),
+  );
+}
+
+/** A view of a buffer with this run's sizes. */
+function dataOf(
+  { program, store, addresses }: LoadedProgram,
+  buffer: number,
+  sizes: Sizes,
+): HostArray {
+  const { type } = program.buffers[buffer]!;
+  const length = elementCount(type.shape.map((dim) => evaluateDim(dim, sizes)));
+  const address = addresses[buffer]!;
+  if (address % byteWidth(type.dtype) !== 0)
+    throw new InputError({
+      what: `buffer ${buffer} lies at ${address}, which is not a multiple of its element's width`,
+      where: program.name,
+      hint: "Plan the program with this backend's capabilities.",
+    });
+  return hostArray(type.dtype, length, store.memory.memory.buffer, address);
+}

@@ -1,0 +1,73 @@
+/**
+ * A thread of the gang. In: orders. Out: reports. It keeps an instance of every program it has been given, over the memory that all
+ * threads share, and runs the one it is told to. A failure makes the others give up too. This file is started by
+ * its address, in Node as a worker thread, in a browser as a worker; nothing imports it.
+ */
+import { abortTeam } from "./control.ts";
+import type { Order, Report } from "./messages.ts";
+
+interface Loaded {
+  readonly run: (...numbers: number[]) => void;
+  readonly giveUp: () => boolean;
+}
+
+/** The other end of the line, in Node and in a browser. */
+interface Line {
+  post(report: Report): void;
+  listen(take: (order: Order) => void): void;
+}
+
+function openLine(): Line {
+  const port =
+    typeof process === "object"
+      ? process.getBuiltinModule("node:worker_threads").parentPort
+      : undefined;
+  if (port)
+    return {
+      post: (report) => port.postMessage(report),
+      listen: (take) => void port.on("message", take),
+    };
+  const scope = globalThis as unknown as MessagePort;
+  return {
+    post: (report) => scope.postMessage(report),
+    listen: (take) =>
+      scope.addEventListener("message", ({ data }: MessageEvent<Order>) => take(data)),
+  };
+}
+
+const line = openLine();
+const programs = new Map<number, Loaded>();
+
+function load(order: Extract<Order, { kind: "load" }>): void {
+  const { program, module, imports, memory, control } = order;
+  const { exports } = new WebAssembly.Instance(module, { ...imports });
+  programs.set(program, {
+    run: exports["run"] as Loaded["run"],
+    giveUp: () => abortTeam(memory, control),
+  });
+}
+
+function run(order: Extract<Order, { kind: "run" }>): void {
+  const loaded = programs.get(order.program);
+  try {
+    loaded!.run(order.thread, order.threads, ...order.sizes);
+    line.post({ kind: "done" });
+  } catch (error) {
+    const first = loaded?.giveUp() ?? true;
+    line.post({ kind: "failed", message: (error as Error).message, first });
+  }
+}
+
+line.listen((order) => {
+  switch (order.kind) {
+    case "load":
+      load(order);
+      break;
+    case "forget":
+      programs.delete(order.program);
+      break;
+    case "run":
+      run(order);
+  }
+});
+line.post({ kind: "ready" });
