@@ -5,11 +5,13 @@
 import { linear, multiplyDims, reshape, take } from "@millrace/graph";
 import type { Tensor } from "@millrace/graph";
 import type { LayerScope } from "./layer-scope.ts";
+import { expectTokenIds } from "./sequence.ts";
 
 /** Rows of the embedding for ids i32 [B, T]: [N, D] with N = B·T. An id outside the vocabulary reads zeros. */
 export function embed(scope: LayerScope, ids: Tensor): Tensor {
   const [batch, tokens] = ids.shape; // ids [B, T]
   return scope.declare(() => {
+    expectTokenIds(ids);
     const flat = reshape(ids, [multiplyDims(batch!, tokens!)]); // [N]
     return take(scope.parameter("weight"), flat, 0); // [V, D] at [N]: [N, D]
   });

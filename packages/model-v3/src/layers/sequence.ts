@@ -2,7 +2,7 @@
  * The tokens of one call: how many, where they stand, and which earlier ones they see. In: what a caller says of positions.
  * Out: what attention layers need, and the rows of a cache. A cache is state; without one, tokens see each other only.
  */
-import { slice, updateSlice } from "@millrace/graph";
+import { ShapeError, formatType, slice, updateSlice } from "@millrace/graph";
 import type { AttentionOptions, Dim, GraphBuilder, Tensor } from "@millrace/graph";
 import type { ModelConfig } from "../config.ts";
 import type { LayerScope } from "./layer-scope.ts";
@@ -39,11 +39,21 @@ export function sequenceOf(
   ids: Tensor,
   position: Position,
 ): Sequence {
+  expectTokenIds(ids);
   const [batch, tokens] = ids.shape as [Dim, Dim]; // ids [B, T]
   // A cache is written at some start, 0 if none is given.
   const start = position.start ?? (position.cache ? b.scalar(0, "i32") : undefined); // []
   const tables = rotaryTables(b, config, tokens, start);
   return { batch, tokens, start, cache: position.cache, tables };
+}
+
+/** Throws unless `ids` are token ids i32 [B, T]. */
+export function expectTokenIds(ids: Tensor): void {
+  if (ids.shape.length === 2 && ids.dtype === "i32") return;
+  throw new ShapeError({
+    what: `the token ids are ${formatType(ids.type)}`,
+    hint: "Give them as i32 [B, T].",
+  });
 }
 
 /**
