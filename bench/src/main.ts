@@ -2,7 +2,9 @@
  * The bench. In: the command line. Out: tables on standard output, and with `--write` docs/performance.md and results.json.
  * Read this first, then `cases.ts` (what is measured) and `measure/interleave.ts` (how).
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { MillraceError } from "@millrace/graph";
 import type { Case, Group } from "./case.ts";
 import { casesOf } from "./cases.ts";
@@ -140,6 +142,10 @@ async function main(): Promise<void> {
   if (!options.quick) console.log(`\n${claimsTable(judge(results))}`);
 }
 
+// Models that contestants need as files; they find the folder here.
+const files = mkdtempSync(join(tmpdir(), "millrace-bench-"));
+process.env["MILLRACE_BENCH_FILES"] = files;
+process.once("exit", () => rmSync(files, { recursive: true, force: true }));
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 try {
   await main();
