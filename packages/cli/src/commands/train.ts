@@ -65,7 +65,7 @@ export function addTrain(program: Command, context: CliContext): void {
       )
       .option(
         "--batch-size <n>",
-        "sequences per step (default: tiny 8, small 3, others 4)",
+        "sequences per step (default: tiny 16, small 3, others 4)",
         wholeNumber(1),
       )
       .option(
@@ -75,7 +75,7 @@ export function addTrain(program: Command, context: CliContext): void {
       )
       .option(
         "--learning-rate <x>",
-        "after the warm-up, before the cosine (default: tiny 0.004, small 0.0025, others by width)",
+        "after the warm-up, before the cosine (default: tiny 0.0007, small 0.0025, others by width)",
         numberIn("a number above 0", (value) => value > 0),
       )
       .option(
