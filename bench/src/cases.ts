@@ -51,35 +51,42 @@ function product(task: Omit<ProductTask, "kind">, label: string, group: Group): 
 
 function productCases(quick: boolean): Case[] {
   const cases: Case[] = [];
-  const add = (m: number, k: number, n: number, weights: WeightFormat, layout: "kn" | "nk"): void => {
+  const add = (
+    m: number,
+    k: number,
+    n: number,
+    weights: WeightFormat,
+    layout: "kn" | "nk",
+  ): void => {
     const size = m === k && k === n ? `${m}³` : `${m} × ${k} × ${n}`;
     const label = weights === "f32" ? size : `${size}, weights ${weights}`;
     cases.push(product({ m, k, n, layout, weights, copies: 1 }, label, "products"));
   };
-  for (const size of quick ? [64, 128] : [256, 512, 768, 1024, 2048]) add(size, size, size, "f32", "kn");
+  for (const size of quick ? [64, 128] : [256, 512, 768, 1024, 2048])
+    add(size, size, size, "f32", "kn");
   if (quick) add(32, 64, 256, "f32", "nk");
   else add(512, 1024, 4096, "f32", "nk");
   const [m, k, n] = quick ? [32, 128, 256] : [512, 1024, 4096];
-  for (const weights of weightFormats) if (weights !== "f32") add(m!, k!, n!, weights, "nk");
+  for (const weights of weightFormats) if (weights !== "f32") add(m, k, n, weights, "nk");
   const rows = quick ? 128 : 4096;
   const [experts, inner, outer] = quick ? [4, 32, 64] : [16, 256, 512];
-  const ragged = 2 * rows * inner! * outer!;
+  const ragged = 2 * rows * inner * outer;
   cases.push({
     id: "ragged",
     group: "products",
     label: `${rows} rows over ${experts} experts, ${inner} × ${outer}`,
-    task: { kind: "ragged", rows, k: inner!, n: outer!, experts: experts! },
+    task: { kind: "ragged", rows, k: inner, n: outer, experts: experts },
     unit: "GFLOP/s",
     amount: ragged,
     ceiling: { kind: "fma", amount: ragged },
     tolerance: productTolerance,
   });
-  const scaled = 2 * m! * k! * n!;
+  const scaled = 2 * m * k * n;
   cases.push({
     id: "scaled",
     group: "products",
     label: `${m} × ${k} × ${n}, both e4m3fn in blocks`,
-    task: { kind: "scaled", m: m!, k: k!, n: n! },
+    task: { kind: "scaled", m: m, k: k, n: n },
     unit: "GFLOP/s",
     amount: scaled,
     ceiling: { kind: "fma", amount: scaled },
@@ -120,20 +127,20 @@ function attentionCases(quick: boolean): Case[] {
   const [wide, narrow] = quick ? [24, 16] : [192, 128];
   const own = {
     batch: 1,
-    tokens: tokens!,
-    keys: tokens!,
-    heads: heads!,
-    kvHeads: heads!,
-    queryWidth: wide!,
-    valueWidth: narrow!,
+    tokens: tokens,
+    keys: tokens,
+    heads: heads,
+    kvHeads: heads,
+    queryWidth: wide,
+    valueWidth: narrow,
     latent: false,
   };
   const [rank, cached] = quick ? [32, 64] : [512, 4096];
   const latent = {
     ...own,
     kvHeads: 1,
-    queryWidth: rank! + (quick ? 8 : 64),
-    valueWidth: rank!,
+    queryWidth: rank + (quick ? 8 : 64),
+    valueWidth: rank,
     latent: true,
     backward: false,
   };
@@ -141,9 +148,12 @@ function attentionCases(quick: boolean): Case[] {
   return [
     attentionCase({ ...own, backward: false }, `${tokens} tokens, ${sizes}, forward`),
     attentionCase({ ...own, backward: true }, `${tokens} tokens, ${sizes}, forward and backward`),
-    attentionCase(latent, `${tokens} tokens, ${heads} heads over one latent, ${latent.queryWidth}/${rank}`),
     attentionCase(
-      { ...latent, tokens: 1, keys: cached! },
+      latent,
+      `${tokens} tokens, ${heads} heads over one latent, ${latent.queryWidth}/${rank}`,
+    ),
+    attentionCase(
+      { ...latent, tokens: 1, keys: cached },
       `1 token over ${cached} cached, ${latent.queryWidth}/${rank}`,
     ),
   ];
@@ -158,10 +168,10 @@ function trainCases(quick: boolean): Case[] {
       id,
       group: "train",
       label,
-      task: { kind: "train", config, batch: batch!, tokens: tokens! },
+      task: { kind: "train", config, batch: batch, tokens: tokens },
       unit: "tokens/s",
-      amount: batch! * tokens!,
-      ceiling: { kind: "fma", amount: trainingFlops(config, batch!, tokens!) },
+      amount: batch * tokens,
+      ceiling: { kind: "fma", amount: trainingFlops(config, batch, tokens) },
       tolerance: 1e-4,
     };
   };
@@ -221,19 +231,19 @@ function compileCases(quick: boolean): Case[] {
   });
   const [few, many, nodes] = quick ? [1, 3, 200] : [12, 61, 2000];
   const config = tinyLayers();
-  const chain = { what: "chain", size: nodes!, config: null } as const;
+  const chain = { what: "chain", size: nodes, config: null } as const;
   return [
     make("compile-nodes", `a graph of ${nodes} nodes`, { ...chain, again: false }),
     make("compile-nodes-again", `the same, planned before`, { ...chain, again: true }),
     make("compile-few-layers", `a training step of ${few} layers`, {
       what: "model",
-      size: few!,
+      size: few,
       config,
       again: false,
     }),
     make("compile-many-layers", `a training step of ${many} layers`, {
       what: "model",
-      size: many!,
+      size: many,
       config,
       again: false,
     }),

@@ -2,7 +2,7 @@
  * The bench. In: the command line. Out: tables on standard output, and with `--write` docs/performance.md and results.json.
  * Read this first, then `cases.ts` (what is measured) and `measure/interleave.ts` (how).
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/graph";
@@ -14,16 +14,15 @@ import { ChildPartner } from "./measure/child-process.ts";
 import type { Entrant } from "./measure/interleave.ts";
 import { measureCase } from "./measure/interleave.ts";
 import type { Partner, Reply, Request } from "./measure/protocol.ts";
-import type { CaseResult, GroupResult, Results } from "./measure/result.ts";
+import type { CaseResult, GroupResult, Machine, Results } from "./measure/result.ts";
 import { referenceSample } from "./operands.ts";
 import type { Options } from "./options.ts";
 import { parseOptions, usage } from "./options.ts";
-import { writeDocument } from "./report/performance.ts";
+import { readResults, resultsText, writeResults } from "./report/performance.ts";
 import { describeMachine, machineText } from "./report/machine.ts";
 import { absenceNotes, groupTable } from "./report/table.ts";
 import { claimsTable, judge } from "./report/claims.ts";
 
-const resultsFile = new URL("../results.json", import.meta.url);
 const LIMIT_SECONDS = 600;
 const hasAvx512 = describeMachine().features.includes("avx512f");
 
@@ -82,8 +81,11 @@ function entrantsOf(measured: Case, options: Options, partners: Partners): Entra
   );
 }
 
-async function measureGroup(group: Group, options: Options): Promise<GroupResult> {
-  const machine = describeMachine();
+async function measureGroup(
+  group: Group,
+  options: Options,
+  machine: Machine,
+): Promise<GroupResult> {
   const partners = new Partners();
   const stop = (): void => partners.closeAll();
   process.once("exit", stop);
@@ -111,10 +113,6 @@ function show(result: GroupResult): void {
   if (notes.length > 0) console.log(`\n${notes.join("\n")}`);
 }
 
-function readResults(): Results {
-  return existsSync(resultsFile) ? (JSON.parse(readFileSync(resultsFile, "utf8")) as Results) : {};
-}
-
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
   if (options.help) {
@@ -124,21 +122,20 @@ async function main(): Promise<void> {
   const machine = describeMachine();
   console.log(machineText(machine));
   if (machine.load > 0.3)
-    console.log(`Other work is going on (load ${machine.load.toFixed(2)}): do not trust the numbers.`);
+    console.log(
+      `Other work is going on (load ${machine.load.toFixed(2)}): do not trust the numbers.`,
+    );
   const results: Results = {};
   for (const group of options.groups) {
-    const result = await measureGroup(group, options);
+    const result = await measureGroup(group, options, machine);
     results[group] = result;
     show(result);
     if (options.write) {
       // After each group, so that a run that is interrupted keeps what it has.
-      const all = { ...readResults(), [group]: result };
-      writeFileSync(resultsFile, `${JSON.stringify(all, null, 1)}\n`);
-      writeDocument(all);
+      writeResults({ ...readResults(), [group]: result });
     }
   }
-  if (options.json !== undefined)
-    writeFileSync(options.json, `${JSON.stringify(results, null, 1)}\n`);
+  if (options.json !== undefined) writeFileSync(options.json, resultsText(results));
   if (!options.quick) console.log(`\n${claimsTable(judge(results))}`);
 }
 
@@ -150,7 +147,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 try {
   await main();
 } catch (error) {
-  if (!(error instanceof MillraceError)) throw error;
-  console.error(error.message);
+  const code = (error as { code?: string }).code ?? "";
+  if (!(error instanceof MillraceError) && !code.startsWith("ERR_PARSE_ARGS")) throw error;
+  console.error((error as Error).message);
   process.exitCode = 1;
 }

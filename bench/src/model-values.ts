@@ -11,7 +11,10 @@ export const LEARNING_RATE = 1e-3;
 export const COMPARED_STEPS = 4;
 
 /** First values of one parameter. */
-export function parameterValues(config: ModelConfig, spec: ParameterSpec): Float32Array<ArrayBuffer> {
+export function parameterValues(
+  config: ModelConfig,
+  spec: ParameterSpec,
+): Float32Array<ArrayBuffer> {
   const count = spec.shape.reduce((product, size) => product * size, 1);
   if (spec.role === "norm") return new Float32Array(count).fill(1);
   if (spec.role === "router_bias") return new Float32Array(count);
@@ -19,7 +22,11 @@ export function parameterValues(config: ModelConfig, spec: ParameterSpec): Float
 }
 
 /** Token ids [batch, tokens + 1]. */
-export function tokenRows(config: ModelConfig, batch: number, tokens: number): Int32Array<ArrayBuffer> {
+export function tokenRows(
+  config: ModelConfig,
+  batch: number,
+  tokens: number,
+): Int32Array<ArrayBuffer> {
   return integers(seedOf("tokens"), batch * (tokens + 1), config.vocabSize);
 }
 

@@ -15,7 +15,9 @@ describe("uniform", () => {
   });
 
   it("has these first values, which the Python side must have too", () => {
-    expect([...uniform(1, 3)]).toEqual([-0.11746907234191895, 0.6441757678985596, 0.9268988370895386]);
+    expect([...uniform(1, 3)]).toEqual([
+      -0.11746907234191895, 0.6441757678985596, 0.9268988370895386,
+    ]);
     expect([...integers(1, 4, 100)]).toEqual([6, 46, 99, 26]);
     expect(seedOf("model.norm.weight")).toBe(2954013183);
   });

@@ -145,14 +145,18 @@ function attentionSample(task: AttentionTask, length: number): Sample {
     const scores = Array.from(
       { length: visible },
       (_, s) =>
-        dot(q, row * queryWidth, 1, k, keyRow(s) * queryWidth, 1, queryWidth) * attentionScale(task),
+        dot(q, row * queryWidth, 1, k, keyRow(s) * queryWidth, 1, queryWidth) *
+        attentionScale(task),
     );
     const most = Math.max(...scores);
     const weights = scores.map((score) => Math.exp(score - most));
     const total = weights.reduce((a, c) => a + c, 0);
     // A latent's values are the first elements of its keys.
     const [values, width] = task.latent ? [k, queryWidth] : [v, valueWidth];
-    const sum = weights.reduce((a, weight, s) => a + weight * values[keyRow(s) * width + (at % valueWidth)]!, 0);
+    const sum = weights.reduce(
+      (a, weight, s) => a + weight * values[keyRow(s) * width + (at % valueWidth)]!,
+      0,
+    );
     return sum / total;
   });
 }

@@ -13,8 +13,21 @@ describe("parseOptions", () => {
   });
 
   it("takes lists and shortens a quick run", () => {
-    const options = parseOptions(["--only", "train,products", "--threads", "4", "--quick", "--peers", "none"]);
-    expect(options).toMatchObject({ groups: ["train", "products"], threads: [4], peers: [], rounds: 3 });
+    const options = parseOptions([
+      "--only",
+      "train,products",
+      "--threads",
+      "4",
+      "--quick",
+      "--peers",
+      "none",
+    ]);
+    expect(options).toMatchObject({
+      groups: ["train", "products"],
+      threads: [4],
+      peers: [],
+      rounds: 3,
+    });
     expect(options.seconds).toBeLessThan(0.1);
   });
 
@@ -22,7 +35,7 @@ describe("parseOptions", () => {
     [["--only", "speed"], /does not know "speed"/],
     [["--threads", "0"], /--threads is "0"/],
     [["--threads", "1.5"], /whole number/],
-    [["--seconds", "-1"], /positive/],
+    [["--seconds=-1"], /positive/],
     [["--quick", "--write"], /exclude each other/],
     [["--match", "x", "--write"], /exclude each other/],
   ])("refuses %s", (words, message) => {

@@ -23,7 +23,7 @@ export interface Options {
   readonly help: boolean;
 }
 
-export const usage = `npm run bench -- [options]
+export const usage: string = `npm run bench -- [options]
 
   --only <groups>     ${groups.join(", ")} (all)
   --threads <counts>  numbers of threads, such as 1,2 (1,2)

@@ -45,7 +45,7 @@ export function denseSmall(): ModelConfig {
     qkNopeHeadDim: 64,
     qkRopeHeadDim: 64,
     vHeadDim: 64,
-    intermediateSize: 512,
+    intermediateSize: 448,
   };
 }
 

@@ -72,7 +72,10 @@ function inBlocks(
   scale: number,
 ): StoredWeight {
   const step = Math.fround(scale / 448);
-  const data = encodeFloats("e4m3fn", exact.map((value) => value / step));
+  const data = encodeFloats(
+    "e4m3fn",
+    exact.map((value) => value / step),
+  );
   const values = decodeFloats("e4m3fn", data).map((value) => value * step);
   const shape = [Math.ceil(n / BLOCK), Math.ceil(k / BLOCK)];
   const scales = new Float32Array(shape[0]! * shape[1]!).fill(step);
@@ -81,7 +84,7 @@ function inBlocks(
       codes: { dtype: "e4m3fn", shape: [n, k], data },
       scales: { dtype: "f32", shape, data: scales },
     },
-    values: values as Float32Array<ArrayBuffer>,
+    values: values,
   };
 }
 
@@ -115,5 +118,8 @@ function inGroups(
             (_, i) => (whole[2 * i]! + 8) | ((whole[2 * i + 1]! + 8) << 4),
           ),
         };
-  return { stored: { codes, scales: { dtype: "f32", shape: [n, k / GROUP], data: scales } }, values };
+  return {
+    stored: { codes, scales: { dtype: "f32", shape: [n, k / GROUP], data: scales } },
+    values,
+  };
 }

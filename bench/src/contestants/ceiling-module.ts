@@ -43,6 +43,11 @@ const f32x4Constant = (value: number): number[] => {
   return [...simd(12), ...bytes];
 };
 const i32Constant = (value: number): number[] => [0x41, ...unsigned(value)];
+const LOOP = 0x03;
+const NO_RESULT = 0x40;
+const BRANCH_IF = 0x0d;
+const END = 0x0b;
+const V128_LOAD = simd(0);
 const I32_ADD = 0x6a;
 const I32_LESS = 0x49;
 const RELAXED_MADD = simd(0x105);
@@ -50,33 +55,37 @@ const F32X4_ADD = simd(0xe4);
 const I32X4_ADD = simd(0xae);
 const I32X4_FIRST_LANE = [...simd(0x1b), 0];
 
+const code = (...parts: readonly (number | readonly number[])[]): number[] => parts.flat();
+
 /** Body of a function with `count` further locals of type v128. */
-const body = (count: number, code: readonly number[]): number[] =>
-  sized([1, ...unsigned(count), V128, ...code, 0x0b]);
+const body = (count: number, instructions: readonly number[]): number[] =>
+  sized(code(1, unsigned(count), V128, instructions, END));
 
 /** `again` decides whether the loop goes on. */
-const loop = (code: readonly number[], again: readonly number[]): number[] => [
-  ...[0x03, 0x40, ...code, ...again],
-  ...[0x0d, 0x00, 0x0b],
-];
+const loop = (instructions: readonly number[], again: readonly number[]): number[] =>
+  code(LOOP, NO_RESULT, instructions, again, BRANCH_IF, 0, END);
 
-const advance = (local: number, by: number): number[] => [
-  ...[...get(local), ...i32Constant(by), I32_ADD],
-  ...set(local),
-];
+const advance = (local: number, by: number): number[] =>
+  code(get(local), i32Constant(by), I32_ADD, set(local));
 
 /** Parameters: rounds, 0. Locals 2 and 3 are the factors, the sums follow. */
 function fmaBody(): number[] {
   const first = 4;
-  const step = times(UNROLLED, () =>
-    times(SUMS, (i) => [...get(2), ...get(3), ...get(first + i), ...RELAXED_MADD, ...set(first + i)]),
+  const multiplyAdd = (i: number): number[] =>
+    code(get(2), get(3), get(first + i), RELAXED_MADD, set(first + i));
+  const round = code(
+    times(UNROLLED, () => times(SUMS, multiplyAdd)),
+    advance(1, 1),
   );
-  const total = times(SUMS - 1, (i) => [...get(first + i + 1), ...F32X4_ADD]);
-  return body(2 + SUMS, [
-    ...[...f32x4Constant(1e-3), ...set(2), ...f32x4Constant(1e-3), ...set(3)],
-    ...loop([...step, ...advance(1, 1)], [...get(1), ...get(0), I32_LESS]),
-    ...[...get(first), ...total, ...I32X4_FIRST_LANE],
-  ]);
+  const total = times(SUMS - 1, (i) => code(get(first + i + 1), F32X4_ADD));
+  return body(
+    2 + SUMS,
+    code(
+      code(f32x4Constant(1e-3), set(2), f32x4Constant(1e-3), set(3)),
+      loop(round, code(get(1), get(0), I32_LESS)),
+      code(get(first), total, I32X4_FIRST_LANE),
+    ),
+  );
 }
 
 /** Parameters: address, end. Eight sums. */
@@ -85,26 +94,26 @@ function readBody(): number[] {
   const sums = 8;
   const load = (i: number): number[] => {
     const sum = first + (i % sums);
-    return [
-      ...[...get(sum), ...get(0), ...simd(0), 4, ...unsigned(i * 16)],
-      ...[...I32X4_ADD, ...set(sum)],
-    ];
+    return code(get(sum), get(0), V128_LOAD, 4, unsigned(i * 16), I32X4_ADD, set(sum));
   };
-  const total = times(sums - 1, (i) => [...get(first + i + 1), ...I32X4_ADD]);
-  return body(sums, [
-    ...loop([...times(READS, load), ...advance(0, READ_STEP)], [...get(0), ...get(1), I32_LESS]),
-    ...[...get(first), ...total, ...I32X4_FIRST_LANE],
-  ]);
+  const step = code(times(READS, load), advance(0, READ_STEP));
+  const total = times(sums - 1, (i) => code(get(first + i + 1), I32X4_ADD));
+  return body(
+    sums,
+    code(loop(step, code(get(0), get(1), I32_LESS)), code(get(first), total, I32X4_FIRST_LANE)),
+  );
 }
 
 /** The module's bytes. Both exports return a number that depends on everything they did, so that nothing is left out. */
 export function ceilingModule(): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
-    ...section(1, [1, 0x60, 2, I32, I32, 1, I32]),
-    ...section(2, [1, ...name("bench"), ...name("memory"), 2, 0, 1]),
-    ...section(3, [2, 0, 0]),
-    ...section(7, [2, ...name("fma"), 0, 0, ...name("read"), 0, 1]),
-    ...section(10, [2, ...fmaBody(), ...readBody()]),
-  ]);
+  return Uint8Array.from(
+    code(
+      [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+      section(1, [1, 0x60, 2, I32, I32, 1, I32]),
+      section(2, code(1, name("bench"), name("memory"), 2, 0, 1)),
+      section(3, [2, 0, 0]),
+      section(7, code(2, name("fma"), 0, 0, name("read"), 0, 1)),
+      section(10, code(2, fmaBody(), readBody())),
+    ),
+  );
 }

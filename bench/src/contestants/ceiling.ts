@@ -14,7 +14,10 @@ const READ_BYTES = 2 ** 28;
 const PAGE = 65536;
 
 /** One thread's loop, and how much a run of it does. */
-export function ceilingLoop(of: CeilingKind): { readonly run: () => number; readonly amount: number } {
+export function ceilingLoop(of: CeilingKind): {
+  readonly run: () => number;
+  readonly amount: number;
+} {
   const bytes = of === "read" ? READ_BYTES : PAGE;
   const memory = new WebAssembly.Memory({ initial: bytes / PAGE });
   // Memory that was never written is one page of zeros, which a cache holds.

@@ -28,7 +28,12 @@ function shortName(name: string): string | undefined {
 }
 
 /** Even rows of each head first, then odd ones. */
-function halved(data: Float32Array, rows: number, columns: number, width: number): Float32Array<ArrayBuffer> {
+function halved(
+  data: Float32Array,
+  rows: number,
+  columns: number,
+  width: number,
+): Float32Array<ArrayBuffer> {
   const out = new Float32Array(data.length);
   for (let row = 0; row < rows; row++) {
     const within = row % width;

@@ -5,11 +5,11 @@
 import { existsSync, mkdirSync, renameSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { hashText } from "@millrace/graph";
 import type { ModelConfig } from "@millrace/model-v3";
 import { parameterTable } from "@millrace/model-v3";
 import type { GenerateTask, Task } from "../case.ts";
 import { parameterValues, tokenRows } from "../model-values.ts";
-import { hashText } from "@millrace/graph";
 import { Absent, optionalPackage, versionOf } from "./contestant.ts";
 import type { Contestant, Prepared } from "./contestant.ts";
 import type { GgufFormat, GgufTensor, GgufValue } from "./llama/gguf.ts";
@@ -61,10 +61,9 @@ function ggufName(name: string): string {
 }
 
 /** Tokens that mean nothing, with those that the loader insists on: unknown, control, one for each byte. */
-function vocabularyOf(
-  size: number,
-): readonly { readonly text: string; readonly type: number }[] {
-  const byte = (value: number): string => `<0x${value.toString(16).toUpperCase().padStart(2, "0")}>`;
+function vocabularyOf(size: number): readonly { readonly text: string; readonly type: number }[] {
+  const byte = (value: number): string =>
+    `<0x${value.toString(16).toUpperCase().padStart(2, "0")}>`;
   return Array.from({ length: size }, (_, i) => {
     if (i === 0) return { text: "<unk>", type: 2 };
     if (i < 3) return { text: i === 1 ? "<s>" : "</s>", type: 3 };
@@ -107,14 +106,12 @@ function modelFile(config: ModelConfig, format: GgufFormat): string {
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${hashText(JSON.stringify(config))}-${format}.gguf`);
   if (existsSync(path)) return path;
-  const tensors = parameterTable(config).map(
-    (spec): GgufTensor => ({
-      name: ggufName(spec.name),
-      shape: spec.shape,
-      format: spec.role === "norm" ? "f32" : format,
-      make: () => parameterValues(config, spec),
-    }),
-  );
+  const tensors = parameterTable(config).map((spec): GgufTensor => ({
+    name: ggufName(spec.name),
+    shape: spec.shape,
+    format: spec.role === "norm" ? "f32" : format,
+    make: () => parameterValues(config, spec),
+  }));
   const unfinished = `${path}.${process.pid}`;
   writeGguf(unfinished, keysOf(config), tensors);
   renameSync(unfinished, path);
@@ -162,15 +159,18 @@ async function prepareGenerate(
     result: async () => {
       await erase(start);
       const logits = await evaluate(true);
-      return Float32Array.from({ length: config.vocabSize }, (_, i) => logits?.get(i) ?? Number.NaN);
+      return Float32Array.from(
+        { length: config.vocabSize },
+        (_, i) => logits?.get(i) ?? Number.NaN,
+      );
     },
     release: () => model.dispose(),
   };
 }
 
 export async function enter(threads: number): Promise<Contestant> {
-  const { getLlama } = await optionalPackage<Package>(PACKAGE);
-  const llama = await getLlama({
+  const library = await optionalPackage<Package>(PACKAGE);
+  const llama = await library.getLlama({
     gpu: false,
     build: "never",
     skipDownload: true,

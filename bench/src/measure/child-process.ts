@@ -35,8 +35,7 @@ export class ChildPartner implements Partner {
     const replies = createInterface({ input: this.#child.stdio[3] as Readable });
     replies.on("line", (line) => this.#settle(JSON.parse(line) as Reply));
     this.#child.on("error", (error: NodeJS.ErrnoException) => {
-      const reason =
-        error.code === "ENOENT" ? `${command.file} is not installed` : error.message;
+      const reason = error.code === "ENOENT" ? `${command.file} is not installed` : error.message;
       this.#end({ kind: error.code === "ENOENT" ? "absent" : "failed", reason });
     });
     this.#child.on("close", (code, signal) => {

@@ -46,8 +46,10 @@ class Scripted implements Partner {
   }
 
   async ask(request: Request): Promise<Reply> {
-    expect([...this.#awake]).toEqual([this.#name]);
-    this.#log.push(`${this.#name} ${request.what}`);
+    const others = [...this.#awake].filter((name) => name !== this.#name);
+    const disturbed = others.length > 0 ? ` beside ${others.join(", ")}` : "";
+    const running = this.#awake.has(this.#name) ? "" : " while stopped";
+    this.#log.push(`${this.#name} ${request.what}${disturbed}${running}`);
     if (request.what === "measure") this.#measured++;
     const reply = this.#answer(request, this.#measured);
     if (reply.kind === "failed") this.hasEnded = true;

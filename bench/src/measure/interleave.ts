@@ -96,9 +96,8 @@ export async function measureCase(
 ): Promise<CaseResult> {
   const standings: Standing[] = [];
   for (const entrant of entrants) standings.push(await prepare(entrant, measured));
-  const length = standings.find(
-    ({ entrant, ready }) => ready && entrant.contestant !== "ceiling",
-  )?.ready?.length;
+  const length = standings.find(({ entrant, ready }) => ready && entrant.contestant !== "ceiling")
+    ?.ready?.length;
   compare(standings, measured.tolerance, length === undefined ? undefined : sampleOf(length));
   const running = (): Standing[] => standings.filter(({ status }) => status === "measured");
   // The first calls of anything run code that is not optimised yet, on memory that is not mapped yet.
@@ -114,7 +113,14 @@ export async function measureCase(
   return { case: measured, measurements: standings.map(measurementOf) };
 }
 
-function measurementOf({ entrant, status, reason, ready, difference, seconds }: Standing): Measurement {
+function measurementOf({
+  entrant,
+  status,
+  reason,
+  ready,
+  difference,
+  seconds,
+}: Standing): Measurement {
   return {
     contestant: entrant.contestant,
     threads: entrant.threads,

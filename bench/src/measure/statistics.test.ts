@@ -15,13 +15,16 @@ describe("median", () => {
 
   it("has as many values above it as below it, whatever their order", () => {
     fc.assert(
-      fc.property(fc.array(fc.double({ noNaN: true, min: -1e9, max: 1e9 }), { minLength: 1 }), (values) => {
-        const middle = median(values);
-        const above = values.filter((value) => value > middle).length;
-        const below = values.filter((value) => value < middle).length;
-        expect(Math.max(above, below)).toBeLessThanOrEqual(values.length / 2);
-        expect(median(values.toReversed()) === middle).toBe(true);
-      }),
+      fc.property(
+        fc.array(fc.double({ noNaN: true, min: -1e9, max: 1e9 }), { minLength: 1 }),
+        (values) => {
+          const middle = median(values);
+          const above = values.filter((value) => value > middle).length;
+          const below = values.filter((value) => value < middle).length;
+          expect(Math.max(above, below)).toBeLessThanOrEqual(values.length / 2);
+          expect(median(values.toReversed()) === middle).toBe(true);
+        },
+      ),
     );
   });
 });

@@ -82,7 +82,7 @@ class Evidence {
     if (a === undefined || b === undefined) return undefined;
     const bytes = ({ case: { amount, task } }: CaseResult): number =>
       amount / (task.kind === "product" ? task.copies * task.k * task.n : 1);
-    return (a / bytes(narrow!)) / (b / bytes(wide!));
+    return a / bytes(narrow!) / (b / bytes(wide!));
   }
 
   milliseconds(id: string): number | undefined {
@@ -117,7 +117,12 @@ export function judge(results: Results): Verdict[] {
         : "atLeast" in bound
           ? value >= bound.atLeast
           : value <= bound.atMost;
-    verdicts.push({ claim, target, measured: value === undefined ? "not measured" : show(value), kept });
+    verdicts.push({
+      claim,
+      target,
+      measured: value === undefined ? "not measured" : show(value),
+      kept,
+    });
   };
   const worst = (of: (result: CaseResult) => number | undefined): number | undefined =>
     smallest(squares.map(of));
@@ -132,7 +137,12 @@ export function judge(results: Results): Verdict[] {
 
   const vector = evidence.find("product-1x2048x2048-f32");
   const vectorShare = evidence.share(vector, 1);
-  add("matrix times vector from memory, f32, of read bandwidth", { atLeast: 0.8 }, vectorShare, "%");
+  add(
+    "matrix times vector from memory, f32, of read bandwidth",
+    { atLeast: 0.8 },
+    vectorShare,
+    "%",
+  );
   for (const [weights, gain] of [
     ["bf16", 1.8],
     ["e4m3fn", 3],
@@ -145,12 +155,21 @@ export function judge(results: Results): Verdict[] {
   const step = "training step of the V3 small shape";
   add(`${step}, of the multiply-add limit`, { atLeast: 0.5 }, evidence.share(v3, 1), "%");
   add(`${step}, over PyTorch as installed`, { atLeast: 1 }, evidence.over(v3, ["pytorch"], 1));
-  add(`${step}, over PyTorch with AVX-512`, { atLeast: 0.8 }, evidence.over(v3, ["pytorch-avx512"], 1));
+  add(
+    `${step}, over PyTorch with AVX-512`,
+    { atLeast: 0.8 },
+    evidence.over(v3, ["pytorch-avx512"], 1),
+  );
   const dense = evidence.over(evidence.find("train-dense"), ["jax-js"], 1);
   add("training step of a dense model, over jax-js", { atLeast: 3 }, dense);
 
   const decode = evidence.find("decode-f32");
-  add("decoding a billion bytes of f32, of read bandwidth", { atLeast: 0.7 }, evidence.share(decode, 1), "%");
+  add(
+    "decoding a billion bytes of f32, of read bandwidth",
+    { atLeast: 0.7 },
+    evidence.share(decode, 1),
+    "%",
+  );
   for (const weights of ["f16", "int8", "int4"] as const)
     for (const threads of [1, 2]) {
       const ratio = evidence.over(evidence.find(`decode-${weights}`), ["llama.cpp"], threads);
@@ -159,8 +178,18 @@ export function judge(results: Results): Verdict[] {
     }
 
   const milliseconds = (id: string): number | undefined => evidence.milliseconds(id);
-  add("a graph of 2,000 nodes, declared to instantiated", { atMost: 2000 }, milliseconds("compile-nodes"), " ms");
-  add("the second start of the same plan", { atMost: 200 }, milliseconds("compile-nodes-again"), " ms");
+  add(
+    "a graph of 2,000 nodes, declared to instantiated",
+    { atMost: 2000 },
+    milliseconds("compile-nodes"),
+    " ms",
+  );
+  add(
+    "the second start of the same plan",
+    { atMost: 200 },
+    milliseconds("compile-nodes-again"),
+    " ms",
+  );
   const few = milliseconds("compile-few-layers");
   const many = milliseconds("compile-many-layers");
   const layers = few !== undefined && many !== undefined ? many / few : undefined;
@@ -174,7 +203,10 @@ const words = (kept: boolean | undefined): string =>
 /** The promises as a table. */
 export function claimsTable(verdicts: readonly Verdict[]): string {
   const rows = verdicts.map(
-    ({ claim, target, measured, kept }) => `| ${claim} | ${target} | ${measured} | ${words(kept)} |`,
+    ({ claim, target, measured, kept }) =>
+      `| ${claim} | ${target} | ${measured} | ${words(kept)} |`,
   );
-  return ["| promise | target | measured | kept |", "| --- | --: | --: | --- |", ...rows].join("\n");
+  return ["| promise | target | measured | kept |", "| --- | --: | --: | --- |", ...rows].join(
+    "\n",
+  );
 }

@@ -22,7 +22,9 @@ function caches(): string {
 const instructionSets = ["avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd"];
 
 function features(): string[] {
-  const flags = new Set(/^(?:flags|Features)\s*:(.*)$/m.exec(read("/proc/cpuinfo"))?.[1]?.split(" "));
+  const flags = new Set(
+    /^(?:flags|Features)\s*:(.*)$/m.exec(read("/proc/cpuinfo"))?.[1]?.split(" "),
+  );
   return instructionSets.filter((name) => flags.has(name));
 }
 

@@ -139,7 +139,10 @@ const firstLine = (reason: string): string => reason.split("\n", 1)[0]!.trim();
 
 /** Why cells are empty: one line for each contestant and reason, with how often. */
 export function absenceNotes({ cases }: GroupResult): string[] {
-  const counts = new Map<string, { readonly name: string; readonly reason: string; cells: number }>();
+  const counts = new Map<
+    string,
+    { readonly name: string; readonly reason: string; cells: number }
+  >();
   for (const { measurements } of cases)
     for (const { contestant, status, reason } of measurements) {
       if (status === "measured") continue;
@@ -150,7 +153,8 @@ export function absenceNotes({ cases }: GroupResult): string[] {
       counts.set(key, known);
     }
   return [...counts.values()].map(
-    ({ name, reason, cells }) => `- ${name}: ${reason} (${cells} ${cells === 1 ? "cell" : "cells"})`,
+    ({ name, reason, cells }) =>
+      `- ${name}: ${reason} (${cells} ${cells === 1 ? "cell" : "cells"})`,
   );
 }
 

@@ -20,7 +20,10 @@ export interface JaxArray {
 }
 
 export interface JaxNumpy {
-  array(values: Float32Array | Int32Array, options?: { readonly shape?: readonly number[] }): JaxArray;
+  array(
+    values: Float32Array | Int32Array,
+    options?: { readonly shape?: readonly number[] },
+  ): JaxArray;
   matmul(a: JaxArray, b: JaxArray): JaxArray;
   einsum(subscripts: string, a: JaxArray, b: JaxArray): JaxArray;
   concatenate(arrays: readonly JaxArray[], axis: number): JaxArray;

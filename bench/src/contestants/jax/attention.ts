@@ -42,7 +42,7 @@ export async function prepareJaxAttention(jax: Jax, task: AttentionTask): Promis
   const loss = (a: JaxArray, b: JaxArray, c: JaxArray, ct: JaxArray): JaxArray =>
     forward(a, b, c).mul(ct).sum();
   const gradients = jax.grad(loss, { argnums: [0, 1, 2] });
-  const function_ = jax.jit((a: JaxArray, b: JaxArray, c: JaxArray, ct: JaxArray): JaxArray[] => {
+  const compiled = jax.jit((a: JaxArray, b: JaxArray, c: JaxArray, ct: JaxArray): JaxArray[] => {
     if (!backward) {
       ct.dispose();
       return [forward(a, b, c)];
@@ -55,7 +55,7 @@ export async function prepareJaxAttention(jax: Jax, task: AttentionTask): Promis
   return {
     run: async () => {
       drop();
-      results = function_(q.ref, k.ref, v.ref, cotangent.ref);
+      results = compiled(q.ref, k.ref, v.ref, cotangent.ref);
       for (const array of results) await array.blockUntilReady();
     },
     result: async () => {

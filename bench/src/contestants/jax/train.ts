@@ -18,7 +18,7 @@ const refs = (tree: Parameters): Parameters =>
 /** The loss of tokens [B, T] and labels [B·T]. Every parameter is used as `.ref`, and given back at the end. */
 function lossOf(jax: Jax, config: ModelConfig, batch: number, tokens: number) {
   const { numpy: np, nn } = jax;
-  const { hiddenSize: D, numAttentionHeads: H, qkNopeHeadDim: width, vocabSize } = config;
+  const { numAttentionHeads: H, qkNopeHeadDim: width, vocabSize } = config;
   const norm = (x: JaxArray, w: JaxArray): JaxArray => {
     const square = np.mean(x.ref.mul(x.ref), -1, { keepdims: true });
     return x.div(np.sqrt(square.add(config.rmsNormEps))).mul(w);
@@ -32,7 +32,13 @@ function lossOf(jax: Jax, config: ModelConfig, batch: number, tokens: number) {
     const turned = np.concatenate([second.neg(), first], 3);
     return x.mul(cos).add(turned.mul(sin));
   };
-  return (p: Parameters, ids: JaxArray, labels: JaxArray, cos: JaxArray, sin: JaxArray): JaxArray => {
+  return (
+    p: Parameters,
+    ids: JaxArray,
+    labels: JaxArray,
+    cos: JaxArray,
+    sin: JaxArray,
+  ): JaxArray => {
     const at = (name: string): JaxArray => p[name]!.ref;
     // The derivative of a product with a one-hot matrix is a product; that of a lookup scatters.
     let x = np.matmul(nn.oneHot(ids, vocabSize), at("embed"));
@@ -54,7 +60,6 @@ function lossOf(jax: Jax, config: ModelConfig, batch: number, tokens: number) {
     const logits = linear(norm(x, at("norm")), at("head"));
     const chosen = nn.logSoftmax(logits, -1).mul(nn.oneHot(labels, vocabSize));
     for (const array of [...Object.values(p), cos, sin]) array.dispose();
-    void D;
     return chosen.sum().mul(-1 / (batch * tokens));
   };
 }
@@ -66,7 +71,10 @@ export async function prepareJaxTrain(jax: Jax, task: TrainTask): Promise<Prepar
   if (!values) throw new Absent("only the dense model was written for it");
   const toArrays = (): Parameters =>
     Object.fromEntries(
-      Object.entries(values).map(([name, { shape, data }]) => [name, np.array(data).reshape(shape)]),
+      Object.entries(values).map(([name, { shape, data }]) => [
+        name,
+        np.array(data).reshape(shape),
+      ]),
     );
   const zeros = (): Parameters =>
     Object.fromEntries(

@@ -9,9 +9,12 @@ import { encodeTensor, ggufBytes, writeGguf } from "./gguf.ts";
 const values = uniform(3, 96, 0.5);
 
 describe("encodeTensor", () => {
-  it.each(["f32", "f16", "bf16", "int8", "int4"] as const)("%s takes the bytes it should", (format) => {
-    expect(encodeTensor(format, values).length).toBe(ggufBytes(format, values.length));
-  });
+  it.each(["f32", "f16", "bf16", "int8", "int4"] as const)(
+    "%s takes the bytes it should",
+    (format) => {
+      expect(encodeTensor(format, values).length).toBe(ggufBytes(format, values.length));
+    },
+  );
 
   it("int8 blocks decode to the values within half a step", () => {
     const bytes = encodeTensor("int8", values);
@@ -52,9 +55,9 @@ describe("writeGguf", () => {
       expect(file.readBigUInt64LE(8)).toBe(2n);
       // b's bytes are the last ones, a's the ones before, each from a multiple of 32 on.
       const tail = file.subarray(file.length - 128);
-      expect([...new Float32Array(tail.buffer.slice(tail.byteOffset, tail.byteOffset + 128))]).toEqual([
-        ...uniform(4, 32),
-      ]);
+      expect([
+        ...new Float32Array(tail.buffer.slice(tail.byteOffset, tail.byteOffset + 128)),
+      ]).toEqual([...uniform(4, 32)]);
       expect(file.length % 32).toBe(0);
       const a = file.subarray(file.length - 128 - 128, file.length - 128 - 128 + 102);
       expect(new Uint8Array(a)).toEqual(encodeTensor("int8", values));

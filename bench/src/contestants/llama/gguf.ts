@@ -78,7 +78,8 @@ function encodeBlocks(format: "int8" | "int4", values: Float32Array): Uint8Array
     out[at] = half! & 255;
     out[at + 1] = half! >> 8;
     const inverse = step === 0 ? 0 : 1 / step;
-    if (format === "int8") own.forEach((value, i) => (out[at + 2 + i] = Math.round(value * inverse)));
+    if (format === "int8")
+      own.forEach((value, i) => (out[at + 2 + i] = Math.round(value * inverse)));
     else
       for (let i = 0; i < BLOCK / 2; i++) {
         const code = (value: number): number => Math.min(15, Math.floor(value * inverse + 8.5));
@@ -181,7 +182,7 @@ export function writeGguf(
   const file = openSync(path, "w");
   try {
     const write = (bytes: Uint8Array): void => {
-      for (let at = 0; at < bytes.length; )
+      for (let at = 0; at < bytes.length;)
         at += writeSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30));
       const rest = padded(bytes.length) - bytes.length;
       if (rest > 0) writeSync(file, new Uint8Array(rest));

@@ -3,7 +3,17 @@
  * it; or, where that was done before, only makes it ready to run again. The result is a number of nodes.
  */
 import type { Backend, Graph, Tensor } from "@millrace/graph";
-import { broadcastTo, buildProgram, declare, dot, exp, maximum, mul, sub, sum } from "@millrace/graph";
+import {
+  broadcastTo,
+  buildProgram,
+  declare,
+  dot,
+  exp,
+  maximum,
+  mul,
+  sub,
+  sum,
+} from "@millrace/graph";
 import { declareTrainStep } from "@millrace/trainer";
 import type { CompileTask } from "../../case.ts";
 import type { Prepared } from "../contestant.ts";

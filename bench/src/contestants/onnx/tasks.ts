@@ -138,7 +138,10 @@ function headsFirst(
   return out;
 }
 
-function attentionGraph(task: AttentionTask): { readonly graph: OnnxGraph; readonly inputs: Inputs } {
+function attentionGraph(task: AttentionTask): {
+  readonly graph: OnnxGraph;
+  readonly inputs: Inputs;
+} {
   const { batch, tokens, keys, heads, kvHeads, queryWidth, valueWidth, latent, backward } = task;
   if (backward) throw new Absent("inference only");
   const { q, k, v } = attentionOperands(task);

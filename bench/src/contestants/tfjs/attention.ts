@@ -14,7 +14,8 @@ export function causalMask(
   tokenOf: (row: number) => number,
 ): Float32Array<ArrayBuffer> {
   const mask = new Float32Array(rows * keys);
-  for (let row = 0; row < rows; row++) mask.fill(-1e30, row * keys + tokenOf(row) + 1, (row + 1) * keys);
+  for (let row = 0; row < rows; row++)
+    mask.fill(-1e30, row * keys + tokenOf(row) + 1, (row + 1) * keys);
   return mask;
 }
 
@@ -25,7 +26,9 @@ export function prepareTfjsAttention(tf: TensorFlow, task: AttentionTask): Prepa
   const front = (data: Float32Array<ArrayBuffer>, length: number, width: number): Tensor =>
     tf.tidy(() => {
       const tensor = tf.tensor(data, [batch, length, heads, width], "float32");
-      return own ? tf.transpose(tensor, [0, 2, 1, 3]) : tf.reshape(tensor, [batch, length * heads, width]);
+      return own
+        ? tf.transpose(tensor, [0, 2, 1, 3])
+        : tf.reshape(tensor, [batch, length * heads, width]);
     });
   const held = (data: Float32Array<ArrayBuffer>, width: number): Tensor =>
     own ? front(data, keys, width) : tf.tensor(data, [batch, keys, width], "float32");
@@ -42,7 +45,7 @@ export function prepareTfjsAttention(tf: TensorFlow, task: AttentionTask): Prepa
     const scores = tf.matMul(tf.mul(a, attentionScale(task)), b, false, true);
     return tf.matMul(tf.softmax(tf.add(scores, mask)), c);
   };
-  const gradients = tf.grads((a, b, c) => tf.sum(tf.mul(forward(a!, b!, c!), cotangent)));
+  const gradients = tf.grads((a, b, c) => tf.sum(tf.mul(forward(a, b, c), cotangent)));
   const back = (x: Tensor): Tensor => (own ? tf.transpose(x, [0, 2, 1, 3]) : x);
   let results: readonly Tensor[] = [];
   return {

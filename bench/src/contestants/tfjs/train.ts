@@ -81,7 +81,11 @@ export function prepareTfjsTrain(tf: TensorFlow, task: TrainTask): Prepared {
     labels: oneHot(rows.labels),
     cos: tf.tensor(tables.cos, [tokens, config.qkRopeHeadDim], "float32"),
     sin: tf.tensor(tables.sin, [tokens, config.qkRopeHeadDim], "float32"),
-    mask: tf.tensor(causalMask(tokens, tokens, (row) => row), [tokens, tokens], "float32"),
+    mask: tf.tensor(
+      causalMask(tokens, tokens, (row) => row),
+      [tokens, tokens],
+      "float32",
+    ),
   };
   const make = (data: (name: string) => Float32Array<ArrayBuffer>) =>
     names.map((name) => tf.variable(tf.tensor(data(name), values[name]!.shape, "float32")));
