@@ -41,8 +41,8 @@ function createProgram(context: CliContext): Command {
     .configureOutput({
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),
-      getOutHelpWidth: () => context.stdout.columns ?? 100,
-      getErrHelpWidth: () => context.stderr.columns ?? 100,
+      getOutHelpWidth: () => context.stdout.columns || 100,
+      getErrHelpWidth: () => context.stderr.columns || 100,
       outputError: (text, write) => write(text.replace(/^error: /, "millrace: ")),
     })
     .addHelpText(

@@ -3,6 +3,7 @@
  * package works on, with CheckpointErrors in place of system errors. The only file of the package that
  * imports `node:` modules; import it as `@millrace/model-v3/node`.
  */
+import { constants } from "node:fs";
 import { mkdir, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -57,9 +58,12 @@ async function attempt<T>(doing: string, path: string, action: () => Promise<T>)
   }
 }
 
+/** Opening a pipe would wait for its writer; this way it opens, and is then refused. Files read the same either way. */
+const readFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
 /** Opens a file for random access. */
 export async function openFile(path: string): Promise<ByteSource> {
-  const handle = await attempt("opening", path, () => open(path, "r"));
+  const handle = await attempt("opening", path, () => open(path, readFlags));
   try {
     const { size } = await attempt("opening", path, async () => {
       const found = await handle.stat();

@@ -178,7 +178,8 @@ export function createProgressLine(options: {
       if (!last && now() - lastDraw < 100) return;
       lastDraw = now();
       // A line that wraps cannot be overwritten.
-      const columns = stream.columns ?? 80;
+      // A terminal that has not been given a size says 0.
+      const columns = stream.columns || 80;
       stream.write(`\r${line.slice(0, Math.max(0, columns - 1))}\u001b[K`);
       shown = true;
     },

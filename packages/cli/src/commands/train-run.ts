@@ -107,15 +107,18 @@ async function directoryOf(source: string): Promise<string> {
 async function tokenizerFiles(
   directory: string | undefined,
 ): Promise<ReadonlyMap<string, Uint8Array>> {
-  const { readFile } = await import("node:fs/promises");
+  const { nodeDirectory } = await import("@millrace/model-v3/node");
   const files = new Map<string, Uint8Array>();
   if (directory === undefined) return files;
-  for (const name of ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
+  for (const name of ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]) {
+    const file = await nodeDirectory(directory).open(name);
+    if (!file) continue;
     try {
-      files.set(name, await readFile(join(directory, name)));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      files.set(name, await file.read(0, file.byteLength));
+    } finally {
+      await file.close();
     }
+  }
   return files;
 }
 

@@ -32,14 +32,19 @@ export async function flush(path: string): Promise<void> {
 /** Puts `content` at `path` whole. */
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = temporaryBeside(path);
-  const handle = await open(temporary, "w");
   try {
-    await handle.writeFile(content);
-    await handle.sync();
-  } finally {
-    await handle.close();
+    const handle = await open(temporary, "w");
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw cause;
   }
-  await rename(temporary, path);
   await flush(dirname(path));
 }
 
