@@ -22,7 +22,7 @@ const tiny: DefaultSettings = {
   steps: 300,
   batchSize: 16,
   sequenceLength: 64,
-  learningRate: 7e-4,
+  learningRate: 5e-4,
   biasUpdateSpeed: 0.01,
 };
 const small: DefaultSettings = {

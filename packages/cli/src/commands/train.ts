@@ -75,7 +75,7 @@ export function addTrain(program: Command, context: CliContext): void {
       )
       .option(
         "--learning-rate <x>",
-        "after the warm-up, before the cosine (default: tiny 0.0007, small 0.0025, others by width)",
+        "after the warm-up, before the cosine (default: tiny 0.0005, small 0.0025, others by width)",
         numberIn("a number above 0", (value) => value > 0),
       )
       .option(
