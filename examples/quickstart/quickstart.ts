@@ -20,11 +20,15 @@ import {
 } from "@millrace/model-v3";
 import { createEngine, type Engine, type GenerationResult } from "@millrace/runtime";
 import {
+  declareEvaluation,
   declareTrainStep,
   defaultSettings,
+  evaluate,
   formatCount,
   formatDuration,
   gzipBitsPerByte,
+  heldOutBatches,
+  type HeldOutResult,
   metricsName,
   readTokenDataset,
   reportName,
@@ -35,7 +39,8 @@ import {
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const directory = fileURLToPath(new URL("../../quickstart-out", import.meta.url));
-const { values: flags } = parseArgs({ options: { seconds: { type: "string", default: "150" } } });
+const { values: flags } = parseArgs({ options: { seconds: { type: "string", default: "130" } } });
+const seconds = Number(flags.seconds);
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const begun = performance.now();
 
@@ -50,7 +55,7 @@ say(
   `Text: ${formatCount(dataset.trainBytes)} bytes to train on, ${formatCount(dataset.heldOutText.length)} held out (gzip -9: ${gzip.toFixed(3)} bits per byte)`,
 );
 
-const settings = await fittingSettings(config, backend, Number(flags.seconds));
+const settings = await fittingSettings(config, backend, seconds);
 say(
   `Training: ${settings.steps} steps of ${settings.batchSize} × ${settings.sequenceLength} tokens`,
 );
@@ -59,6 +64,8 @@ if (existsSync(join(directory, metricsName))) await rm(directory, { recursive: t
 const store = backend.createStore();
 const interrupt = new AbortController();
 process.once("SIGINT", () => interrupt.abort());
+// The steps were chosen to fit; should the machine become slower meanwhile, fewer must do.
+const deadline = AbortSignal.timeout(1400 * seconds);
 const title = "Quickstart: a small DeepSeek-V3";
 const result = await train({
   config,
@@ -73,9 +80,10 @@ const result = await train({
   evaluateEvery: Math.ceil(settings.steps / 5),
   checkpointEvery: Math.ceil(settings.steps / 2),
   progress: process.stderr,
-  signal: interrupt.signal,
+  signal: AbortSignal.any([interrupt.signal, deadline]),
 });
-if (result.interrupted) process.exit(130);
+if (interrupt.signal.aborted) process.exit(130);
+const heldOut = result.heldOut ?? (await measureHeldOut());
 
 say("\nGreedy, without and with speculation (the MTP module drafts one token ahead):");
 const prompt = "interface Array<T> {\n    /**\n     * Returns the";
@@ -128,7 +136,7 @@ print(
   `with speculation  ${speed(drafted)}, ${drafted.accepted} of ${drafted.drafted} drafts accepted (${(100 * acceptance).toFixed(0)} %)`,
 );
 print(
-  `held-out text     ${result.heldOut?.bitsPerByte.toFixed(3)} bits per byte; gzip -9: ${gzip.toFixed(3)}`,
+  `held-out text     ${heldOut?.bitsPerByte.toFixed(3)} bits per byte; gzip -9: ${gzip.toFixed(3)}`,
 );
 print(`checkpoint        ${relative(root, directory)}`);
 print(`report            ${relative(root, join(directory, reportName))}`);
@@ -163,11 +171,11 @@ function findDeclarations(): string[] {
   });
 }
 
-/** The preset's settings with as many steps as fit into `seconds` on this machine, found by running a few. */
+/** The preset's settings with as many steps as fit into `budget` seconds on this machine, found by running a few. */
 async function fittingSettings(
   model: ModelConfig,
   device: Backend,
-  seconds: number,
+  budget: number,
 ): Promise<TrainingSettings> {
   const defaults = defaultSettings(model, "small");
   const { batchSize, sequenceLength } = defaults;
@@ -196,8 +204,19 @@ async function fittingSettings(
   );
   for (const part of [init, program]) part.dispose();
   scratch.dispose();
-  const steps = Math.floor(seconds / perStep / 10) * 10;
+  const steps = Math.floor(budget / perStep / 10) * 10;
   return { ...defaults, steps: Math.min(3000, Math.max(100, steps)), seed: 1 };
+}
+
+/** Losses on all held-out text, for a run that was stopped before its last step. */
+async function measureHeldOut(): Promise<HeldOutResult | undefined> {
+  const { batchSize, sequenceLength } = settings;
+  const graph = declareEvaluation(config, { batch: batchSize, sequenceLength });
+  const program = await compile(graph, backend, { store });
+  const batches = heldOutBatches({ tokens: dataset.heldOut, batchSize, sequenceLength });
+  const measured = await evaluate(program, batches, dataset);
+  program.dispose();
+  return measured;
 }
 
 function greedy(model: Engine, speculative: number): Promise<GenerationResult> {
