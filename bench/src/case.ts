@@ -118,6 +118,8 @@ export interface Case {
   readonly ceiling: { readonly kind: CeilingKind; readonly amount: number } | null;
   /** Largest difference of a sampled element, relative to the root mean square of all sampled ones. */
   readonly tolerance: number;
+  /** The same for peers, which may round more on the way: quantised inputs, caches in f16. */
+  readonly peerTolerance: number;
 }
 
 const scales: Readonly<Record<Unit, number>> = {

@@ -21,6 +21,9 @@ import { weightBytes } from "./weights.ts";
 const FROM_MEMORY = 2 ** 28;
 
 const productTolerance = 1e-4;
+/** Peers may quantise x to eight bits on the way. */
+const quantizedTolerance = 0.03;
+const isQuantized = (weights: WeightFormat): boolean => weights === "int8" || weights === "int4";
 
 /** Caches are kept in f16 by some, and each side rounds weights to its own scales. */
 const decodeTolerance: Readonly<Record<WeightFormat, number>> = {
@@ -46,6 +49,8 @@ function product(task: Omit<ProductTask, "kind">, label: string, group: Group): 
     amount: bound ? bytes : flops,
     ceiling: bound ? { kind: "read", amount: bytes } : { kind: "fma", amount: flops },
     tolerance: productTolerance * Math.sqrt(copies),
+    peerTolerance:
+      (isQuantized(weights) ? quantizedTolerance : productTolerance) * Math.sqrt(copies),
   };
 }
 
@@ -80,6 +85,7 @@ function productCases(quick: boolean): Case[] {
     amount: ragged,
     ceiling: { kind: "fma", amount: ragged },
     tolerance: productTolerance,
+    peerTolerance: productTolerance,
   });
   const scaled = 2 * m * k * n;
   cases.push({
@@ -91,6 +97,7 @@ function productCases(quick: boolean): Case[] {
     amount: scaled,
     ceiling: { kind: "fma", amount: scaled },
     tolerance: productTolerance,
+    peerTolerance: productTolerance,
   });
   return cases;
 }
@@ -119,6 +126,7 @@ function attentionCase(task: Omit<AttentionTask, "kind">, label: string): Case {
     amount: flops,
     ceiling: { kind: "fma", amount: flops },
     tolerance: 1e-3,
+    peerTolerance: 1e-3,
   };
 }
 
@@ -173,6 +181,7 @@ function trainCases(quick: boolean): Case[] {
       amount: batch * tokens,
       ceiling: { kind: "fma", amount: trainingFlops(config, batch, tokens) },
       tolerance: 1e-4,
+      peerTolerance: 1e-4,
     };
   };
   return [
@@ -198,7 +207,8 @@ function decodeCases(quick: boolean): Case[] {
       amount: count,
       ceiling:
         phase === "decode" ? { kind: "read", amount: bytes } : { kind: "fma", amount: flops },
-      tolerance: decodeTolerance[weights],
+      tolerance: 0,
+      peerTolerance: decodeTolerance[weights],
     };
   };
   const megabytes = (weights: WeightFormat): number =>
@@ -228,6 +238,7 @@ function compileCases(quick: boolean): Case[] {
     amount: 1,
     ceiling: null,
     tolerance: 0,
+    peerTolerance: 0,
   });
   const [few, many, nodes] = quick ? [1, 3, 200] : [12, 61, 2000];
   const config = tinyLayers();

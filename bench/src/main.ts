@@ -21,7 +21,7 @@ import { parseOptions, usage } from "./options.ts";
 import { readResults, resultsText, writeResults } from "./report/performance.ts";
 import { describeMachine, machineText } from "./report/machine.ts";
 import { absenceNotes, groupTable } from "./report/table.ts";
-import { claimsTable, judge } from "./report/claims.ts";
+import { claimsTable, judge, NOT_MEASURED } from "./report/claims.ts";
 
 const LIMIT_SECONDS = 600;
 const hasAvx512 = describeMachine().features.includes("avx512f");
@@ -136,7 +136,8 @@ async function main(): Promise<void> {
     }
   }
   if (options.json !== undefined) writeFileSync(options.json, resultsText(results));
-  if (!options.quick) console.log(`\n${claimsTable(judge(results))}`);
+  const verdicts = judge(results).filter(({ measured }) => measured !== NOT_MEASURED);
+  if (!options.quick && verdicts.length > 0) console.log(`\n${claimsTable(verdicts)}`);
 }
 
 // Models that contestants need as files; they find the folder here.

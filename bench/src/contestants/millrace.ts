@@ -4,7 +4,6 @@
  */
 import { createRequire } from "node:module";
 import type { Backend } from "@millrace/graph";
-import type { WasmBackendOptions } from "@millrace/kernels-cpu";
 import { createWasmBackend } from "@millrace/kernels-cpu";
 import type { Task } from "../case.ts";
 import { Absent } from "./contestant.ts";
@@ -36,14 +35,8 @@ async function prepare(task: Task, backend: Backend): Promise<Prepared> {
   }
 }
 
-/** The backend's options for so many threads. */
-function optionsOf(threads: number): WasmBackendOptions {
-  if (threads === 1) return {};
-  throw new Absent("the backend has one thread");
-}
-
 export async function enter(threads: number): Promise<Contestant> {
-  const backend = createWasmBackend(optionsOf(threads));
+  const backend = createWasmBackend({ threads });
   const require = createRequire(import.meta.url);
   const { version } = require("@millrace/kernels-cpu/package.json") as { version: string };
   return { version, prepare: (task) => prepare(task, backend) };

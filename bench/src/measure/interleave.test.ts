@@ -14,6 +14,7 @@ const example: Case = {
   amount: 1e9,
   ceiling: null,
   tolerance: 1e-3,
+  peerTolerance: 1e-2,
 };
 
 const ready = (sample: readonly number[]): Reply => ({
@@ -118,6 +119,15 @@ describe("measureCase", () => {
     expect(result.measurements[1]).toMatchObject({ status: "differs", seconds: [] });
     expect(result.measurements[1]!.reason).toMatch(/off by 0\.06/);
     expect(log).not.toContain("tfjs measure");
+  });
+
+  it("allows peers what the case allows them", async () => {
+    const { entrants } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.01]) });
+    const result = await measureCase(example, entrants, { rounds: 1, seconds: 0 }, () => [1, 2]);
+    expect(result.measurements.map(({ status }) => status)).toEqual(["measured", "measured"]);
+    const ours = scripted({ millrace: good([1, 2.01]) });
+    const own = await measureCase(example, ours.entrants, { rounds: 1, seconds: 0 }, () => [1, 2]);
+    expect(own.measurements[0]).toMatchObject({ status: "differs" });
   });
 
   it("holds us to the reference too, where there is one", async () => {

@@ -65,7 +65,11 @@ async function prepare(entrant: Entrant, { task }: Case): Promise<Standing> {
 }
 
 /** Compares everyone with `reference`, or with the first of ours when the case has none. */
-function compare(standings: readonly Standing[], tolerance: number, reference: Sample | undefined) {
+function compare(
+  standings: readonly Standing[],
+  measured: Case,
+  reference: Sample | undefined,
+): void {
   const own = standings.find(({ entrant }) => entrant.contestant === "millrace")?.ready?.sample;
   const expected = reference ?? own;
   if (!expected || expected.length === 0) return;
@@ -73,6 +77,8 @@ function compare(standings: readonly Standing[], tolerance: number, reference: S
     if (!standing.ready || standing.entrant.contestant === "ceiling") continue;
     const difference = differenceOf(standing.ready.sample, expected);
     standing.difference = difference;
+    const isOurs = standing.entrant.contestant === "millrace";
+    const tolerance = isOurs ? measured.tolerance : measured.peerTolerance;
     if (difference <= tolerance) continue;
     standing.status = "differs";
     standing.reason = `its result is off by ${difference.toPrecision(2)}, more than ${tolerance}`;
@@ -98,7 +104,7 @@ export async function measureCase(
   for (const entrant of entrants) standings.push(await prepare(entrant, measured));
   const length = standings.find(({ entrant, ready }) => ready && entrant.contestant !== "ceiling")
     ?.ready?.length;
-  compare(standings, measured.tolerance, length === undefined ? undefined : sampleOf(length));
+  compare(standings, measured, length === undefined ? undefined : sampleOf(length));
   const running = (): Standing[] => standings.filter(({ status }) => status === "measured");
   // The first calls of anything run code that is not optimised yet, on memory that is not mapped yet.
   for (const standing of running()) await measureOnce(standing, effort.seconds);

@@ -17,6 +17,9 @@ export interface Verdict {
   readonly kept: boolean | undefined;
 }
 
+/** Stands where there is no number. */
+export const NOT_MEASURED = "not measured";
+
 /** At least, or at most, so much; `stated` has no bound. */
 type Bound = { readonly atLeast: number } | { readonly atMost: number } | "stated";
 
@@ -120,7 +123,7 @@ export function judge(results: Results): Verdict[] {
     verdicts.push({
       claim,
       target,
-      measured: value === undefined ? "not measured" : show(value),
+      measured: value === undefined ? NOT_MEASURED : show(value),
       kept,
     });
   };

@@ -47,6 +47,7 @@ export function exampleCase(changes: Partial<Case> = {}): Case {
     amount: 1e9,
     ceiling: { kind: "fma", amount: 1e9 },
     tolerance: 1e-4,
+    peerTolerance: 1e-4,
     ...changes,
   };
 }

@@ -7,7 +7,7 @@ import { attentionOperands, attentionScale, productOperands } from "../../operan
 import { GROUP } from "../../weights.ts";
 import { Absent } from "../contestant.ts";
 import type { Prepared } from "../contestant.ts";
-import { weightAs } from "../fastest.ts";
+import { fastest, weightAs } from "../fastest.ts";
 import type { OnnxConstant, OnnxGraph, OnnxNode } from "./model.ts";
 import { onnxModel } from "./model.ts";
 
@@ -67,6 +67,7 @@ function productStep(
   index: number,
   input: string,
   output: string,
+  accuracy: number,
 ): { readonly node: OnnxNode; readonly constants: readonly OnnxConstant[] } {
   const { k, n, weights } = task;
   const name = `w${index}`;
@@ -85,7 +86,7 @@ function productStep(
       domain: "com.microsoft",
       inputs: [input, name, `${name}.scales`],
       outputs: [output],
-      attributes: { K: k, N: n, bits, block_size: GROUP },
+      attributes: { K: k, N: n, bits, block_size: GROUP, accuracy_level: accuracy },
     },
     constants: [
       { name, type: "uint8", shape: [n, groups, (GROUP * bits) / 8], data: stored["codes"]!.data },
@@ -101,7 +102,11 @@ function productStep(
 
 const known: readonly WeightFormat[] = ["f32", "int8", "int4"];
 
-function productGraph(task: ProductTask): { readonly graph: OnnxGraph; readonly inputs: Inputs } {
+/** `accuracy` says what narrow products compute in: 1 for f32, 4 for eight-bit integers. */
+function productGraph(
+  task: ProductTask,
+  accuracy: number,
+): { readonly graph: OnnxGraph; readonly inputs: Inputs } {
   const { m, k, n, weights, copies } = task;
   if (!known.includes(weights)) throw new Absent(`no product with weights of this format`);
   const { x, w } = productOperands(task);
@@ -109,7 +114,7 @@ function productGraph(task: ProductTask): { readonly graph: OnnxGraph; readonly 
     i === 0 ? "x" : i === copies ? "y" : `y${i}`,
   );
   const steps = Array.from({ length: copies }, (_, i) =>
-    productStep(task, w.values, w.stored, i, names[i]!, names[i + 1]!),
+    productStep(task, w.values, w.stored, i, names[i]!, names[i + 1]!, accuracy),
   );
   return {
     graph: {
@@ -191,8 +196,11 @@ export async function prepareOnnx(
 ): Promise<Prepared> {
   switch (task.kind) {
     case "product": {
-      const { graph, inputs } = productGraph(task);
-      return prepareModel(runtime, options, graph, inputs);
+      const ways = (task.weights === "f32" ? [1] : [1, 4]).map((accuracy) => () => {
+        const { graph, inputs } = productGraph(task, accuracy);
+        return prepareModel(runtime, options, graph, inputs);
+      });
+      return fastest(ways);
     }
     case "attention": {
       const { graph, inputs } = attentionGraph(task);
