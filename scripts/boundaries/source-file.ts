@@ -42,7 +42,8 @@ export function readSource(path: string, text: string): SourceFile {
   return { path, text, imports };
 }
 
-/** Whether the file is a test, which is not published. */
+/** Whether the file is a test, or in a package's `test` folder for them: neither is published. */
 export function isTest(path: string): boolean {
+  if (/^[^/]+\/[^/]+\/test\//.test(path)) return true;
   return path.endsWith(".test.ts") || path.endsWith("/vitest.config.ts");
 }
