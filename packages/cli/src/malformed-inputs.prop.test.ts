@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -428,6 +429,19 @@ describe("paths", () => {
   it("of inputs and outputs that cannot be read or written", async () => {
     for (const name of ["none", "folder", "loop", "text.txt"])
       expectProblem(await logits(name, "out"), path(name));
+    // A rename would put a file in the place of a pipe, and in that of /dev/null.
+    if (process.platform !== "win32") {
+      execFileSync("mkfifo", [path("out-pipe")]);
+      expectProblem(await logits("ids", "out-pipe"), /not a regular file/, path("out-pipe"));
+      expect(statSync(path("out-pipe")).isFIFO()).toBe(true);
+    }
+    // Where nothing can be made, not even a folder that seems to be missing only.
+    if (process.platform === "linux") {
+      expectProblem(
+        await timed("logits", model, "--input", path("ids"), "--out", "/proc/none/out"),
+      );
+      expectProblem(await timed("train", "--data", path("text.txt"), "--out", "/proc/none"));
+    }
     for (const name of ["folder", "text.txt/out", "loop/out"]) {
       expectProblem(await logits("ids", name), path(name.split("/")[0]!));
       expectProblem(

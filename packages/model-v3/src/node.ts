@@ -116,6 +116,34 @@ function allocate(path: string, length: number): Uint8Array {
   }
 }
 
+/**
+ * Makes a folder and those above it. Node's own recursive `mkdir` never ends where a file system says of a folder that is
+ * there that it is not, as under /proc.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    const parent = dirname(path);
+    if (code !== "ENOENT" || (await exists(parent))) throw cause;
+    await makeFolder(parent);
+    await makeFolder(path);
+  }
+}
+
+/** A file is put in place by a rename, which would put it in the place of a device such as /dev/null too. */
+async function expectReplaceable(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined || found.isFile()) return;
+  throw new CheckpointError({
+    what: "there is something that is not a regular file",
+    where: path,
+    hint: "Choose another place to write to.",
+  });
+}
+
 /** A folder on disk. Files appear in it whole: written aside, made durable, then renamed. */
 export function nodeDirectory(path: string): CheckpointDirectory {
   return {
@@ -132,7 +160,8 @@ export function nodeDirectory(path: string): CheckpointDirectory {
     },
     async create(file) {
       const full = join(path, file);
-      await attempt("creating the folder", path, () => mkdir(path, { recursive: true }));
+      await attempt("creating the folder", path, () => makeFolder(path));
+      await attempt("creating", full, () => expectReplaceable(full));
       const temporary = join(path, `.${file}.${process.pid}.partial`);
       const handle = await attempt("creating", full, () => open(temporary, "w"));
       return writableFile(full, temporary, handle);
@@ -201,7 +230,7 @@ export async function writeFolder(
   write: (directory: CheckpointDirectory) => Promise<void>,
 ): Promise<void> {
   const parent = dirname(path);
-  await attempt("creating the folder", parent, () => mkdir(parent, { recursive: true }));
+  await attempt("creating the folder", parent, () => makeFolder(parent));
   const temporary = await attempt("creating a folder", parent, () =>
     mkdtemp(join(parent, `.${basename(path)}.partial-`)),
   );

@@ -2,9 +2,10 @@
  * Where a run goes; Node only. In: a directory and whether to resume. Out: the checkpoint to go on from, or nothing
  * for a fresh run; a directory that would lose something is refused, with the remedy. Writes nothing but the directory.
  */
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 
 import { CheckpointError } from "@millrace/graph";
+import { makeFolder } from "@millrace/model-v3/node";
 
 import { findTrainingCheckpoint, type FoundCheckpoint } from "./checkpoint/load.ts";
 
@@ -43,7 +44,7 @@ export async function openRunDirectory(
 
 async function list(directory: string): Promise<readonly string[]> {
   try {
-    await mkdir(directory, { recursive: true });
+    await makeFolder(directory);
     return await readdir(directory);
   } catch (cause) {
     throw new CheckpointError({

@@ -8,6 +8,7 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { CheckpointError } from "@millrace/graph";
+import { makeFolder } from "@millrace/model-v3/node";
 
 import { flush, measureFile, publishWhole, temporaryPrefix, writeWhole } from "./durable.ts";
 import {
@@ -42,7 +43,7 @@ export async function saveTrainingCheckpoint(
   const final = join(training, name);
   const temporary = join(training, `${temporaryPrefix}${process.pid}-${name}`);
   try {
-    await mkdir(training, { recursive: true });
+    await makeFolder(training);
     await removeLeftovers(directory);
     await removeLeftovers(training);
     await mkdir(temporary);
