@@ -4,10 +4,10 @@
  * gang of threads, which the stores of a backend have in common, runs what is worth it.
  */
 import type { Backend, Executable, Program, Store } from "@millrace/graph";
-import { addDims, AttributeError, InputError, UnsupportedError } from "@millrace/graph";
+import { AttributeError, InputError, UnsupportedError } from "@millrace/graph";
 import { probeWasm, wasmCapabilities } from "./capabilities.ts";
 import type { WasmFeatures } from "./capabilities.ts";
-import type { TeamConfiguration } from "./configure/divide.ts";
+import { dividedWork, teamFrom } from "./configure/schedule.ts";
 import { DIVIDE_FROM } from "./configure/divide.ts";
 import { printConfiguration } from "./configure/print-configuration.ts";
 import { disassemble } from "./emit/disassemble.ts";
@@ -16,7 +16,7 @@ import {
   configureProgram,
   emitProgram,
   memoryImport,
-  scratchFor,
+  scratchBytes,
 } from "./emit/emit.ts";
 import { CONSTANT_TABLE_BYTES } from "./emit/library.ts";
 import type { LoadedProgram, TeamRun } from "./executable.ts";
@@ -47,8 +47,6 @@ export interface WasmBackend extends Backend {
 
 /** Threads that are taken unless told. */
 const MOST_THREADS = 8;
-/** A run needs this many kernels' worth of shared work for the threads to be called. */
-const KERNELS_PER_RUN = 20;
 
 /** What all programs of a backend have in common. */
 interface Settings {
@@ -135,7 +133,7 @@ function printProgramConfiguration(program: Program, settings: Settings): string
     return lines ? `${head}\n${lines.replaceAll(/^/gm, "  ")}` : head;
   });
   const team = threads > 1 ? `, ${threads} threads` : "";
-  const scratch = scratchFor(configurations, threads).total;
+  const scratch = scratchBytes(configurations) * threads;
   const head = `wasm module of ${program.name}: ${bytes.length} bytes, ${program.kernels.length} kernels, ${program.steps.length} calls, ${scratch} bytes of scratch, products ${relaxed ? "fused" : "not fused"}${team}`;
   return [head, ...kernels, "", disassemble(bytes)].join("\n");
 }
@@ -162,7 +160,7 @@ function loadProgram(
   };
   try {
     const addresses = placeBuffers(program, store, allocate);
-    const scratch = memory.scratch(scratchFor(configurations, threads).total);
+    const scratch = memory.scratch(scratchBytes(configurations) * threads);
     const constantTable = allocate(CONSTANT_TABLE_BYTES, `constants of ${program.name}`);
     const { control, shared } = memory;
     const places = { addresses, scratch, constantTable, control };
@@ -173,10 +171,6 @@ function loadProgram(
     const run = exports["run"] as (...numbers: number[]) => void;
     const loaded = { program, store, addresses, release };
     if (!team) return new WasmExecutable({ ...loaded, run: (sizes) => run(...sizes), team });
-    const work = program.steps
-      .map(({ kernel }) => configurations[kernel]!)
-      .map((each: TeamConfiguration) => (each.divisions.size > 0 ? each.work : 0))
-      .reduce(addDims, 0);
     const whole: LoadedProgram = {
       ...loaded,
       // A team of one.
@@ -185,8 +179,8 @@ function loadProgram(
         ...team,
         store: store.key,
         program: { name: program.name, module, imports, memory: memory.memory, control },
-        work,
-        from: divideFrom * KERNELS_PER_RUN,
+        work: dividedWork(program, configurations),
+        from: divideFrom === 0 ? 0 : teamFrom(program, configurations, threads),
       },
     };
     return new WasmExecutable(whole);

@@ -15,8 +15,11 @@ import { workOf } from "./work.ts";
 export type ProductAxis = "rows" | "columns" | "either";
 
 export type Division =
-  /** Each thread takes a stretch of this loop, whole groups of `grain` iterations. */
-  | { readonly kind: "range"; readonly loop: Loop; readonly grain: number }
+  /**
+   * Each thread takes a stretch of all iterations of these loops, one inside the other, in their order: whole groups of
+   * `grain` iterations of the innermost.
+   */
+  | { readonly kind: "range"; readonly loops: readonly Loop[]; readonly grain: number }
   | { readonly kind: "product"; readonly by: ProductAxis }
   /** Each thread takes a stretch of the tiles of all the products inside these loops. */
   | { readonly kind: "batch"; readonly loops: readonly Loop[]; readonly contract: Contract };
@@ -36,8 +39,8 @@ export const DIVIDE_FROM = 10_000;
 export const LINE = 16;
 /** Tiles per thread along an axis that make an even split. */
 export const EVEN_TILES = 8;
-/** A level further in is taken only if it splits this much more evenly. */
-const CLEARLY = 1.05;
+/** Time of the busiest thread, relative to an even split, from which on another loop is divided with the outer ones. */
+const UNEVEN = 1.05;
 
 /** Time of the busiest thread relative to an even split, for `units` that cannot be divided. */
 const unevenness = (units: number, threads: number): number =>
@@ -48,24 +51,29 @@ const isLanes = (choices: ReadonlyMap<Statement, Choice>, loop: Loop): boolean =
   return choice?.kind === "loop" && choice.lanes;
 };
 
-/** Divides a nest of parallel loops at the level that splits most evenly, the outermost of those about equal. */
+/**
+ * Divides a nest of parallel loops: as many of the outer ones, taken as one, as it takes to split evenly. A thread's
+ * part is then a stretch of memory in most kernels, and the same one in kernel after kernel.
+ */
 function divideLoops(
   nest: readonly Loop[],
   choices: ReadonlyMap<Statement, Choice>,
   threads: number,
 ): Division {
-  const levels = nest.flatMap((loop, level) => {
-    const { range } = loop;
+  let units = 1;
+  let grain = 1;
+  const loops: Loop[] = [];
+  for (const loop of nest) {
+    const { extent, start, end } = loop.range;
     // Bounds that are read from memory are read where they stand.
-    if (level > 0 && (range.start || range.end)) return [];
-    const grain = isLanes(choices, loop) ? LINE : 1;
-    // A size that is fixed only at run time is mostly far below its bound.
-    const extent = typeof range.extent === "number" ? range.extent : maxDim(range.extent) / 8;
-    return [{ loop, grain, unevenness: unevenness(Math.ceil(extent / grain), threads) }];
-  });
-  const best = Math.min(...levels.map((level) => level.unevenness));
-  const { loop, grain } = levels.find((level) => level.unevenness <= best * CLEARLY)!;
-  return { kind: "range", loop, grain };
+    if (loops.length > 0 && (start || end)) break;
+    loops.push(loop);
+    grain = isLanes(choices, loop) ? LINE : 1;
+    // A size that is fixed only when it runs may be small then.
+    units *= typeof extent === "number" ? Math.ceil(extent / grain) : 1;
+    if (unevenness(units, threads) <= UNEVEN) break;
+  }
+  return { kind: "range", loops, grain };
 }
 
 /** Each result is stored by the row and column it belongs to, so rows and columns can be divided. */
@@ -73,7 +81,8 @@ function isDivisible({ rows, columns, body }: Contract): boolean {
   let divisible = true;
   visitStatements(body, (statement) => {
     if (statement.kind !== "store") return;
-    for (const { axis } of [rows, columns]) {
+    for (const { axis, extent } of [rows, columns]) {
+      if (extent === 1) continue;
       const scope = { axis, lets: new Map(), varying: new Set<string>() };
       divisible &&= statement.index.some((index) => variesWith(index, scope));
     }

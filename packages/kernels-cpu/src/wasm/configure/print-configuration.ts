@@ -15,7 +15,7 @@ function divisionText(statement: Statement, divisions: Divisions): string {
   for (const [outer, division] of divisions)
     switch (division.kind) {
       case "range":
-        if (division.loop === statement) return ", divided";
+        if (division.loops.some((loop) => loop === statement)) return ", divided";
         break;
       case "product":
         if (outer !== statement) break;

@@ -4,8 +4,8 @@
  * barrier comes before a step only where it needs what another thread has written since the last one, or the
  * other way round.
  */
-import type { Program } from "@millrace/graph";
-import { byteWidth, elementCount, maxDim } from "@millrace/graph";
+import type { Dim, Program } from "@millrace/graph";
+import { addDims, byteWidth, elementCount, maxDim } from "@millrace/graph";
 import type { TeamConfiguration } from "./divide.ts";
 
 /** One step's turn. */
@@ -36,11 +36,7 @@ const overlap = (a: readonly Stretch[], b: readonly Stretch[]): boolean =>
 const conflict = (a: Accesses, b: Accesses): boolean =>
   overlap(a.writes, b.writes) || overlap(a.writes, b.reads) || overlap(a.reads, b.writes);
 
-function accessesOf(
-  program: Program,
-  step: number,
-  { divisions }: TeamConfiguration,
-): Omit<Accesses, "owner"> {
+function accessesOf(program: Program, step: number): Omit<Accesses, "owner"> {
   const { kernel, buffers } = program.steps[step]!;
   const reads: Stretch[] = [];
   const writes: Stretch[] = [];
@@ -54,9 +50,6 @@ function accessesOf(
     if (access !== "write") reads.push(stretch);
     if (access !== "read") writes.push(stretch);
   });
-  // Threads that share a product's rows share one packed right side.
-  for (const division of divisions.values())
-    if (division.kind === "product") writes.push({ space: "packed", start: 0, end: 1 });
   return { reads, writes };
 }
 
@@ -76,7 +69,7 @@ export function scheduleSteps(
   let loads = Array.from({ length: threads }, () => 0);
   return program.steps.map(({ kernel }, step) => {
     const configuration = configurations[kernel]!;
-    const accesses = accessesOf(program, step, configuration);
+    const accesses = accessesOf(program, step);
     const divided = configuration.divisions.size > 0;
     const others = new Set(
       since
@@ -97,4 +90,25 @@ export function scheduleSteps(
     since.push({ ...accesses, owner });
     return { step, barrier, owner };
   });
+}
+
+/** Nanoseconds, roughly, of a run's work that is divided. */
+export function dividedWork(program: Program, configurations: readonly TeamConfiguration[]): Dim {
+  return program.steps
+    .map(({ kernel }) => configurations[kernel]!)
+    .map(({ divisions, work }) => (divisions.size > 0 ? work : 0))
+    .reduce(addDims, 0);
+}
+
+/**
+ * Nanoseconds of divided work from which calling the threads is worth it for a run: a call takes about 100 µs until all of them
+ * are under way and done, a barrier about 3, and the threads save a sixth of the estimate at the least.
+ */
+export function teamFrom(
+  program: Program,
+  configurations: readonly TeamConfiguration[],
+  threads: number,
+): number {
+  const turns = scheduleSteps(program, configurations, threads);
+  return 6 * (100_000 + 3000 * turns.filter(({ barrier }) => barrier).length);
 }

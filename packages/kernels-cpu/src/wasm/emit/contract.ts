@@ -8,7 +8,6 @@ import type { ContractChoice } from "../configure/contract.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import type { Bounds } from "./loop.ts";
 import { fusedTile, plainTile, TILE_DEPTH } from "./micro-kernel.ts";
 import { packPanel } from "./packing.ts";
 import type { Extent, Product } from "./product.ts";
@@ -28,22 +27,11 @@ function validIn(
   return even ? k.table.integer(width) : min(width, sub(length, mul(panel, width)));
 }
 
-/** A right side that threads pack together. */
-export interface SharedRight {
-  /** Where it lies. */
-  readonly address: Value;
-  /** Which of a block's panels this thread packs. */
-  panels(count: Value): Bounds;
-  /** Waits until all have packed theirs, or need them no more. */
-  sync(): void;
-}
-
-/** The product by tiles. With `shared`, its rows are this thread's and its columns everybody's. */
-export function emitBlocked(k: KernelEmitter, product: Product, shared?: SharedRight): void {
+/** The product by tiles. */
+export function emitBlocked(k: KernelEmitter, product: Product): void {
   const { f, e } = k;
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
-  const packedRight = shared?.address ?? scratch.rhs;
   const { rowBlock, columnBlock, depthBlock } = choice;
   const tile = k.input.library.get(k.input.relaxed ? fusedTile : plainTile);
   const padded = (size: Value): Value =>
@@ -59,13 +47,11 @@ export function emitBlocked(k: KernelEmitter, product: Product, shared?: SharedR
     const columnPanels = groups(columnCount, TILE_COLUMNS);
     /** The packed right side, block by block in depth, panel by panel in columns. */
     const rhsBlock = (depthOffset: Value): Value =>
-      add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), packedRight);
-    const packed = shared?.panels(columnPanels) ?? { start: 0, end: k.bound(columnPanels) };
+      add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), scratch.rhs);
 
     eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
       const steps = paddedDepth(depthCount);
-      e.loop(packed, (index) => {
-        const panel = k.counter(index);
+      each(k, columnPanels, (panel) =>
         packPanel(k, rhs, {
           width: TILE_COLUMNS,
           address: add(rhsBlock(depthOffset), mul(panel, steps, TILE_COLUMNS * 4)),
@@ -75,10 +61,9 @@ export function emitBlocked(k: KernelEmitter, product: Product, shared?: SharedR
           firstDepth: add(depth.first, depthOffset),
           depth: depthCount,
           paddedDepth: steps,
-        });
-      });
+        }),
+      );
     });
-    shared?.sync();
 
     eachBlock(k, rows.length, rowBlock, (rowOffset, rowCount) => {
       const firstRow = add(rows.first, rowOffset);
@@ -118,8 +103,6 @@ export function emitBlocked(k: KernelEmitter, product: Product, shared?: SharedR
       });
       runBody(k, product, { firstRow, rows: rowCount, firstColumn, columns: columnCount });
     });
-    // The next block is packed into the same place.
-    if (columns.length.kind !== "constant" || columns.length.value > columnBlock) shared?.sync();
   });
 }
 

@@ -10,12 +10,10 @@ import type { ContractChoice } from "../configure/contract.ts";
 import type { Loop } from "../configure/configure.ts";
 import { EVEN_TILES, LINE } from "../configure/divide.ts";
 import type { Division, ProductAxis } from "../configure/divide.ts";
-import type { SharedRight } from "./contract.ts";
 import { choosePath, clearSums, emitBlocked, knownRows } from "./contract.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import type { Bounds } from "./loop.ts";
 import { boundsOf, plainLoop } from "./loop.ts";
 import type { Extent, Product } from "./product.ts";
 import { arithmeticOf, productOf } from "./product.ts";
@@ -55,20 +53,37 @@ function shareOf(k: KernelEmitter, length: Value, grain: number): { start: Local
   return { start: border(0), end: border(1) };
 }
 
-/** The iterations of a loop that are this thread's. */
-function stretchOf(k: KernelEmitter, { range }: Loop, grain: number): Bounds {
-  const { add, sub } = arithmeticOf(k);
-  const bounds = boundsOf(k, range);
-  const [first, last] = [valueOf(k, bounds.start), valueOf(k, bounds.end)];
-  const length = sub(last, first);
-  const share = shareOf(k, length, grain);
-  const at = (border: Local): Local => k.e.hold(add(first, valueOf(k, border)));
-  return {
-    start: at(share.start),
-    end: at(share.end),
-    aligned: grain % 4 === 0 && first.kind === "constant" && first.value % 4 === 0,
-    whole: grain % 4 === 0 && length.kind === "constant" && length.value % 4 === 0,
-  };
+/**
+ * Divides loops that stand one inside the other. All iterations, in groups of `grain` of the innermost loop, are counted
+ * through, and a thread has a stretch of them. The outer loops run whole; the innermost runs what falls into the stretch.
+ */
+function divideRange(k: KernelEmitter, loops: readonly Loop[], grain: number): void {
+  const { add, sub, mul, min, max, groups } = arithmeticOf(k);
+  const bounds = loops.map((loop) => boundsOf(k, loop.range));
+  const first = valueOf(k, bounds[0]!.start);
+  const lengths = bounds.map(({ start, end }) => sub(valueOf(k, end), valueOf(k, start)));
+  const inner = lengths.at(-1)!;
+  const units = groups(inner, grain);
+  const share = shareOf(k, mul(...lengths.slice(0, -1), units), 1);
+  const [from, to] = [valueOf(k, share.start), valueOf(k, share.end)];
+  k.stretches.set(loops.at(-1)!, () => {
+    let before = k.table.integer(0);
+    for (const [i, { range }] of loops.slice(0, -1).entries()) {
+      const counter = k.axis(range.axis);
+      before = add(mul(before, lengths[i]!), i === 0 ? sub(counter, first) : counter);
+    }
+    const start = loops.length === 1 ? first : k.table.integer(0);
+    const at = (border: Value): number | Local => {
+      const unit = max(min(sub(border, mul(before, units)), units), 0);
+      return k.bound(add(start, min(mul(unit, grain), inner)));
+    };
+    return {
+      start: at(from),
+      end: at(to),
+      aligned: grain % 4 === 0 && start.kind === "constant" && start.value % 4 === 0,
+      whole: grain % 4 === 0 && inner.kind === "constant" && inner.value % 4 === 0,
+    };
+  });
 }
 
 /** This thread's part of a product's rows or columns. */
@@ -81,40 +96,25 @@ function partOf(k: KernelEmitter, extent: Extent, grain: number): Extent {
   return { axis, first: add(first, start), length: sub(end, start), multiple: even ? grain : 1 };
 }
 
-/** A right side that all threads pack together. */
-function sharedRight(k: KernelEmitter): SharedRight {
-  const team = teamOf(k);
-  return {
-    address: k.table.integer(k.input.scratch.shared),
-    panels: (count) => shareOf(k, count, 1),
-    sync: () => k.f.call(team.barrier),
-  };
-}
-
-/** Divides rows or columns, whichever the rows of this run allow; where columns are divided, each thread packs its own. */
-function emitEither(k: KernelEmitter, product: Product): void {
-  const { f, e } = k;
-  const team = teamOf(k);
-  e.emit(product.rows.length);
-  f.i32(TILE_ROWS * EVEN_TILES);
-  f.globalGet(team.threads);
-  f.op("i32.mul", "i32.ge_s");
-  f.ifElse(
-    () => e.branch(() => emitBlockedPart(k, product, "rows")),
-    () => e.branch(() => emitBlockedPart(k, product, "columns")),
-  );
-}
-
+/** Divides rows or columns, whichever the rows of this run allow. Each thread packs what it needs of the other. */
 function emitBlockedPart(k: KernelEmitter, product: Product, by: ProductAxis): void {
+  const { f, e } = k;
   switch (by) {
     case "rows":
-      emitBlocked(k, { ...product, rows: partOf(k, product.rows, TILE_ROWS) }, sharedRight(k));
+      emitBlocked(k, { ...product, rows: partOf(k, product.rows, TILE_ROWS) });
       break;
     case "columns":
       emitBlocked(k, { ...product, columns: partOf(k, product.columns, TILE_COLUMNS) });
       break;
     case "either":
-      emitEither(k, product);
+      e.emit(product.rows.length);
+      f.i32(TILE_ROWS * EVEN_TILES);
+      f.globalGet(teamOf(k).threads);
+      f.op("i32.mul", "i32.ge_s");
+      f.ifElse(
+        () => e.branch(() => emitBlockedPart(k, product, "rows")),
+        () => e.branch(() => emitBlockedPart(k, product, "columns")),
+      );
   }
 }
 
@@ -219,7 +219,7 @@ function emitPart(k: KernelEmitter, statement: Statement, division: Division | u
       emitStatement(k, statement);
       break;
     case "range":
-      k.stretches.set(division.loop, stretchOf(k, division.loop, division.grain));
+      divideRange(k, division.loops, division.grain);
       emitStatement(k, statement);
       break;
     case "product":

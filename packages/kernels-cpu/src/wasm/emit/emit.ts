@@ -23,7 +23,7 @@ import type { Team } from "./team.ts";
 export interface EmitOptions {
   /** Byte address of each of the program's buffers. */
   readonly addresses: readonly number[];
-  /** Byte address of as much memory as `scratchFor` says, which no buffer uses. */
+  /** Byte address of `scratchBytes` of memory for each thread, which no buffer uses. */
   readonly scratch: number;
   /** Byte address of `CONSTANT_TABLE_BYTES` of memory for this module. */
   readonly constantTable: number;
@@ -42,23 +42,13 @@ export const memoryImport = { module: "millrace", name: "memory" } as const;
 /** Most pages of a memory; a shared memory says how far it may grow. */
 const MAX_PAGES = 65536;
 
-/** Memory that the products of these configurations pack into, in bytes. */
-export function scratchFor(
-  configurations: readonly TeamConfiguration[],
-  threads: number,
-): { readonly bytes: number; readonly shared: number; readonly total: number } {
-  let bytes = 0;
-  let shared = 0;
-  for (const { choices, divisions } of configurations)
-    for (const [statement, choice] of choices) {
-      if (choice.kind !== "contract") continue;
-      const layout = scratchLayout(choice);
-      bytes = Math.max(bytes, layout.bytes);
-      const division = divisions.get(statement);
-      if (division?.kind === "product" && division.by !== "columns")
-        shared = Math.max(shared, layout.bytes - layout.rhs);
-    }
-  return { bytes, shared, total: bytes * threads + shared };
+/** Memory that the products of these configurations pack into, in bytes for each thread. */
+export function scratchBytes(configurations: readonly TeamConfiguration[]): number {
+  let most = 0;
+  for (const { choices } of configurations)
+    for (const choice of choices.values())
+      if (choice.kind === "contract") most = Math.max(most, scratchLayout(choice).bytes);
+  return Math.ceil(most / 64) * 64;
 }
 
 /** The configuration of each of a program's kernels for a team of threads. */
@@ -114,12 +104,7 @@ export function emitProgram(
   const library = new Library(module, options.constantTable);
   const team = threads > 1 ? defineTeam(module, options.control) : undefined;
   const sizes = program.sizes.map((symbol) => symbol.name);
-  const { bytes } = scratchFor(configurations, threads);
-  const scratch = {
-    address: options.scratch,
-    bytes,
-    shared: options.scratch + bytes * threads,
-  };
+  const scratch = { address: options.scratch, bytes: scratchBytes(configurations) };
   const parts = { module, library, sizes, scratch, team, relaxed };
   const kernels = program.kernels.map((kernel, i) =>
     defineKernel(parts, kernel, configurations[i]!),

@@ -32,11 +32,10 @@ export type Meaning =
   | { readonly kind: "value"; readonly value: Value }
   | { readonly kind: "variable"; readonly local: Local; readonly type: ScalarType };
 
-/** Memory that products pack into: `bytes` for each thread, one after the other, then what all of them share. */
+/** Memory that products pack into: `bytes` for each thread, one after the other. */
 export interface Scratch {
   readonly address: number;
   readonly bytes: number;
-  readonly shared: number;
 }
 
 export type Names = ReadonlyMap<string, Meaning>;
@@ -74,8 +73,8 @@ export class KernelEmitter {
   readonly f: FunctionBuilder;
   readonly table: ValueTable = new ValueTable();
   readonly input: KernelInput;
-  /** The stretches of divided loops that this thread runs. */
-  readonly stretches: Map<Statement, Bounds> = new Map();
+  /** What this thread runs of divided loops, asked for in front of the loop. */
+  readonly stretches: Map<Statement, () => Bounds> = new Map();
   /** True inside a loop that runs four iterations at once. */
   lanes = false;
   readonly #buffers: Map<string, Buffer> = new Map();
@@ -187,6 +186,13 @@ export class KernelEmitter {
   /** The value of a loop counter, from inside the loop. */
   counter(index: Local): Value {
     return this.table.local(index, "i32", this.e.depth, { natural: true });
+  }
+
+  /** The value of an axis that is in scope. */
+  axis(name: string): Value {
+    const meaning = this.meaning(name);
+    if (meaning.kind === "value") return meaning.value;
+    throw new InternalError({ what: `the axis ${name} is a variable` });
   }
 
   /** Says that a value is a multiple of 4 whenever it is used. */

@@ -81,7 +81,7 @@ export function emitLoop(
   lanes: boolean,
 ): void {
   const { axis } = loop.range;
-  const bounds = k.stretches.get(loop) ?? boundsOf(k, loop.range);
+  const bounds = k.stretches.get(loop)?.() ?? boundsOf(k, loop.range);
   const body = (): void => k.block(loop.body);
   if (!lanes) {
     plainLoop(k, axis, bounds, body);

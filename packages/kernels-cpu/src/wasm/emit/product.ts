@@ -80,6 +80,7 @@ export interface Arithmetic {
   readonly sub: (a: Value, b: Value | number) => Value;
   readonly mul: (...values: readonly (Value | number)[]) => Value;
   readonly min: (a: Value | number, b: Value | number) => Value;
+  readonly max: (a: Value | number, b: Value | number) => Value;
   /** Rounded down to a multiple of a power of two. */
   readonly floorTo: (a: Value, step: number) => Value;
   /** The number of groups of `size` that hold `a` elements. */
@@ -99,6 +100,7 @@ export function arithmeticOf(k: KernelEmitter): Arithmetic {
     mul: fold("mul"),
     sub: (a, b) => table.apply("sub", [a, value(b)]),
     min: (a, b) => table.apply("min", [value(a), value(b)]),
+    max: (a, b) => table.apply("max", [value(a), value(b)]),
     floorTo: (a, step) => table.apply("and", [a, table.integer(-step)]),
     groups: (a, size) => table.apply("div", [add(a, size - 1), table.integer(size)]),
   };
