@@ -38,8 +38,8 @@ describe("bad usage", () => {
     await expectUsage([...args, "-x"], /unknown option '-x'/);
     await expectUsage([...args, "one", "more"], /too many arguments/);
     await expectUsage([...args, "--device"], /'--device <name>' argument missing/);
-    await expectUsage([...args, "--device", "webgpu"], /choices are wasm, interpreter/);
-    await expectUsage([...args, "--device", "WASM"], /choices are wasm, interpreter/);
+    await expectUsage([...args, "--device", "no-such"], /choices are .*interpreter/);
+    await expectUsage([...args, "--device", "WASM"], /choices are .*interpreter/);
   });
 
   it.each(commands.filter((command) => right[command]!.length > 0))(
