@@ -5,7 +5,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 
 /** What `--device` names. */
-export const devices = ["wasm", "interpreter"] as const;
+export const devices = ["wasm", "gpu", "interpreter"] as const;
 export type Device = (typeof devices)[number];
 
 export const presets = ["tiny", "small"] as const;
@@ -13,11 +13,17 @@ export type Preset = (typeof presets)[number];
 
 export interface DeviceOptions {
   readonly device: Device;
+  readonly adapter?: string;
 }
 
 /** `--device`, the same on every command. */
 export function deviceOption(): Option {
   return new Option("--device <name>", "what computes").choices(devices).default("wasm");
+}
+
+/** `--adapter`, beside it. */
+export function adapterOption(): Option {
+  return new Option("--adapter <name>", "which GPU, by a part of its name (millrace doctor)");
 }
 
 /** Sizes and counts are 32-bit integers in the programs. */

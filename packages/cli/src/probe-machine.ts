@@ -141,13 +141,14 @@ async function probeCompiler(program: string, name: string, remedy: string): Pro
   };
 }
 
-/** Asks for an adapter in a process of its own: a broken driver may end the process that asks. */
+/** Asks for adapters in a process of its own: a broken driver may end the process that asks. */
 const gpuScript = `
 const { create } = await import(process.argv[1]);
-globalThis.gpu = create([]);
-const adapter = await globalThis.gpu.requestAdapter();
-const { vendor, architecture, device, description } = adapter?.info ?? {};
-console.log("adapter=" + (adapter ? [vendor, architecture, device, description].filter(Boolean).join(", ") || "unnamed" : ""));
+// Asked for one that is not there, it names those that are.
+globalThis.gpu = create(["adapter=no adapter is called this"]);
+const message = await globalThis.gpu.requestAdapter().then(() => "", (error) => error.message);
+const names = [...message.matchAll(/name: '([^']*)'/g)].map(([, name]) => name);
+console.log("adapter=" + [...new Set(names)].join(", "));
 `;
 
 async function probeGpu(): Promise<Finding> {
@@ -166,7 +167,8 @@ async function probeGpu(): Promise<Finding> {
     if (adapter !== undefined && adapter !== "") return gpuFinding(true, adapter, "");
     if (adapter === "") {
       problem = 'the package "webgpu" is there, but finds no adapter';
-      remedy = "Install a Vulkan driver (apt-get install mesa-vulkan-drivers has a software one).";
+      remedy =
+        "Install a Vulkan driver (apt-get install libvulkan1 mesa-vulkan-drivers has a software one; it must be Mesa 25 or later).";
       break;
     }
     if (!output.includes("ERR_MODULE_NOT_FOUND")) {
@@ -184,7 +186,7 @@ function gpuFinding(available: boolean, detail: string, remedy: string): Finding
     required: false,
     available,
     detail,
-    purpose: "the WebGPU backend, once there is one",
+    purpose: "--device gpu",
     remedy,
   };
 }

@@ -36,7 +36,7 @@ describe("help", () => {
   it.each(commands)("of %s has its device option and examples", async (command) => {
     const { status, stdout } = await run(command, "--help");
     expect(status).toBe(0);
-    expect(stdout).toMatch(/--device <name> .*"wasm", "interpreter"/);
+    expect(stdout).toMatch(/--device <name> .*"wasm", "gpu", "interpreter"/);
     expect(stdout).toContain(`$ millrace ${command}`);
   });
 
@@ -66,7 +66,7 @@ describe("bad usage", () => {
     [["generate", "m", "--prompt", "a", "--speculative", "0"], /"off" or a whole number/],
     [
       ["generate", "m", "--prompt", "a", "--device", "tpu"],
-      /Allowed choices are wasm, interpreter/,
+      /Allowed choices are wasm, gpu, interpreter/,
     ],
     [["logits", "m", "--input", "i"], /'--out <file>' not specified/],
     [["logits", "m", "--input", "i", "--out", "o", "--attention", "x"], /naive, absorbed/],

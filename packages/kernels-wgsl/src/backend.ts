@@ -17,8 +17,8 @@ import { Pipelines } from "./launch/pipelines.ts";
 import { WgslStore } from "./store.ts";
 
 export interface WgslBackendOptions extends DeviceOptions {
-  /** Limits to stay below those of the device, to try what a smaller one would do. */
-  readonly limits?: Partial<Pick<WgslCapabilities, "maxBindingBytes" | "maxBufferBytes" | "maxInvocations">>;
+  /** What to assume instead of what the device says, to try what another one would do. */
+  readonly capabilities?: Partial<WgslCapabilities>;
 }
 
 /** A backend with a device of its own. */
@@ -35,7 +35,7 @@ export interface WgslBackend extends Backend {
 /** Opens a device and makes a backend of it. Rejects with a DeviceError where there is none. */
 export async function createWgslBackend(options: WgslBackendOptions = {}): Promise<WgslBackend> {
   const opened = await openDevice(options);
-  return backendOver(opened, { ...opened.capabilities, ...options.limits });
+  return backendOver(opened, { ...opened.capabilities, ...options.capabilities });
 }
 
 function backendOver(opened: OpenDevice, capabilities: WgslCapabilities): WgslBackend {
@@ -57,7 +57,7 @@ function backendOver(opened: OpenDevice, capabilities: WgslCapabilities): WgslBa
           where: program.name,
           hint: "Make it with createStore() of the backend that loads the program.",
         });
-      checkProgram(program, capabilities);
+      checkProgram(program);
       store.ensure(program.states);
       return loadProgram(program, store, context);
     },

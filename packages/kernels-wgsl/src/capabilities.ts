@@ -24,6 +24,8 @@ export interface WgslCapabilities {
   readonly subgroups: boolean;
   readonly f16: boolean;
   readonly timestamps: boolean;
+  /** The processor plays the GPU: compiling takes longer than running. */
+  readonly software: boolean;
 }
 
 /** The limits that a device is asked for as high as the adapter has them. */
@@ -46,6 +48,7 @@ type LimitName =
 export function readCapabilities(
   limits: Readonly<Record<LimitName, number>>,
   features: { has(name: string): boolean },
+  software: boolean,
 ): WgslCapabilities {
   // Bindings end at whole alignments, so that a buffer cut into parts has no rest in the middle.
   const alignment = Math.max(limits.minStorageBufferOffsetAlignment, 256);
@@ -65,6 +68,7 @@ export function readCapabilities(
     subgroups: features.has("subgroups"),
     f16: features.has("shader-f16"),
     timestamps: features.has("timestamp-query"),
+    software,
   };
 }
 
@@ -81,6 +85,7 @@ export const leastCapabilities: WgslCapabilities = {
   subgroups: false,
   f16: false,
   timestamps: false,
+  software: false,
 };
 
 /** The record for fuse, lower and plan. WebGPU does not tell how much memory there is; a device that has too little says so. */
@@ -88,7 +93,7 @@ export function graphCapabilities(capabilities: WgslCapabilities): Capabilities 
   if (capabilities.maxBindings < 4)
     throw new UnsupportedError({
       what: `the adapter binds ${capabilities.maxBindings} buffers to a shader`,
-      hint: "Use another adapter, or --device wasm.",
+      hint: "Use another adapter, or the WebAssembly backend.",
     });
   return {
     dtypes,

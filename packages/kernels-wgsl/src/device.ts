@@ -22,7 +22,7 @@ export interface OpenDevice {
 }
 
 interface Dawn {
-  create(options: readonly string[]): GPU;
+  readonly create: (options: readonly string[]) => GPU;
 }
 
 /** The specifier is no literal, so that bundlers leave it alone. */
@@ -47,7 +47,7 @@ async function loadDawn(): Promise<Dawn> {
         (cause as { code?: string }).code === "ERR_MODULE_NOT_FOUND"
           ? 'the optional package "webgpu" is not installed'
           : `the package "webgpu" cannot be loaded: ${(cause as Error).message}`,
-      hint: "Run npm install webgpu, or use --device wasm.",
+      hint: "Run npm install webgpu, or use the WebAssembly backend.",
       cause,
     });
   }
@@ -74,27 +74,56 @@ export function describeAdapter({ info }: GPUAdapter): string {
   return [device || description, vendor, architecture].filter(Boolean).join(", ") || "unnamed";
 }
 
-/** Every adapter that can be told from the others, by name. */
+/** The names in Dawn's complaint about an adapter that is not there: the only way to learn them all. */
+function namesIn(message: string): readonly string[] {
+  return [...message.matchAll(/name: '([^']*)'/g)].map(([, name]) => name!);
+}
+
+/** The names that `adapter` may be a part of. A browser tells of one only. */
 export async function listAdapters(): Promise<readonly string[]> {
-  const found = new Set<string>();
-  for (const powerPreference of ["high-performance", "low-power"] as const) {
-    const source = await adapterSource({});
-    const adapter = await source.requestAdapter({ powerPreference });
-    if (adapter) found.add(describeAdapter(adapter));
+  if (browserGpu()) {
+    const adapter = await browserGpu()!.requestAdapter();
+    return adapter ? [describeAdapter(adapter)] : [];
   }
-  return [...found];
+  try {
+    const source = await adapterSource({ adapter: "no adapter is called this" });
+    await source.requestAdapter();
+    return [];
+  } catch (error) {
+    if (error instanceof DeviceError) throw error;
+    return [...new Set(namesIn((error as Error).message))];
+  }
+}
+
+/** The adapter, or undefined if there is none. */
+async function findAdapter(source: GPU, options: DeviceOptions): Promise<GPUAdapter | undefined> {
+  try {
+    return (await source.requestAdapter({ powerPreference: "high-performance" })) ?? undefined;
+  } catch (cause) {
+    const { message } = cause as Error;
+    const names = namesIn(message);
+    if (names.length === 0 && !message.includes("no suitable backends"))
+      throw new DeviceError({
+        what: `no GPU adapter can be had: ${message}`,
+        hint: "Check the graphics driver, or use the WebAssembly backend.",
+        cause,
+      });
+    if (names.length === 0) return undefined;
+    throw new DeviceError({
+      what: `there is no GPU adapter whose name contains "${options.adapter ?? ""}"`,
+      hint: `Choose one of: ${names.join(", ")}.`,
+      cause,
+    });
+  }
 }
 
 export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const source = await adapterSource(options);
-  const adapter = await source.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await findAdapter(source, options);
   if (!adapter)
     throw new DeviceError({
-      what:
-        options.adapter === undefined
-          ? "there is no GPU adapter"
-          : `there is no GPU adapter whose name contains "${options.adapter}"`,
-      hint: "Install a Vulkan driver (apt-get install libvulkan1 mesa-vulkan-drivers has a software one), see millrace doctor, or use --device wasm.",
+      what: "there is no GPU adapter",
+      hint: "Install a Vulkan driver (apt-get install libvulkan1 mesa-vulkan-drivers has a software one, if it is Mesa 25 or later), or use the WebAssembly backend.",
     });
   const requiredLimits = Object.fromEntries(
     raisedLimits.map((name) => [name, adapter.limits[name]]),
@@ -109,14 +138,19 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   } catch (cause) {
     throw new DeviceError({
       what: `the adapter ${describeAdapter(adapter)} gives no device: ${(cause as Error).message}`,
-      hint: "Check the graphics driver, or use --device wasm.",
+      hint: "Check the graphics driver, or use the WebAssembly backend.",
       cause,
     });
   }
   kept.add(device);
   return {
     device,
-    capabilities: readCapabilities(device.limits, device.features),
+    capabilities: readCapabilities(
+      device.limits,
+      device.features,
+      // Dawn's null device leaves it out.
+      (adapter.info as Partial<GPUAdapterInfo>).isFallbackAdapter ?? false,
+    ),
     name: describeAdapter(adapter),
   };
 }

@@ -14,7 +14,7 @@ import type { CompileOptions } from "./compile.ts";
 
 export async function runCompile(
   directory: string | undefined,
-  { preset, graph: graphName, print, device }: CompileOptions,
+  { preset, graph: graphName, print, ...device }: CompileOptions,
   { stdout, stderr }: CliContext,
 ): Promise<void> {
   const config =

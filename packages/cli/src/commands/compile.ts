@@ -6,7 +6,13 @@ import { type Command, Option } from "commander";
 
 import type { CliContext } from "../context.ts";
 import { type GraphName, graphNames } from "../graph-names.ts";
-import { badUsage, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import {
+  adapterOption,
+  badUsage,
+  type DeviceOptions,
+  deviceOption,
+  withExamples,
+} from "../options.ts";
 
 export const printedForms = ["graph", "fused", "kernels", "program", "emitted"] as const;
 
@@ -33,7 +39,8 @@ export function addCompile(program: Command, context: CliContext): void {
           .choices(printedForms)
           .makeOptionMandatory(),
       )
-      .addOption(deviceOption()),
+      .addOption(deviceOption())
+      .addOption(adapterOption()),
     [
       "compile --preset tiny --graph decode --print graph",
       "compile run --graph train --print program",

@@ -5,7 +5,7 @@
 import type { Command } from "commander";
 
 import { type CliContext, CommandFailed } from "../context.ts";
-import { deviceOption, withExamples } from "../options.ts";
+import { adapterOption, deviceOption, withExamples } from "../options.ts";
 import type { Finding } from "../probe-machine.ts";
 
 interface DoctorOptions {
@@ -18,7 +18,8 @@ export function addDoctor(program: Command, context: CliContext): void {
       .command("doctor")
       .description("Show what this machine offers, what is missing, and how to get it.")
       .option("--json", "one JSON object on stdout")
-      .addOption(deviceOption()),
+      .addOption(deviceOption())
+      .addOption(adapterOption()),
     ["doctor", "doctor --json"],
   ).action(async (options: DoctorOptions) => {
     const { probeMachine } = await import("../probe-machine.ts");

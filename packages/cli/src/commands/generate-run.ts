@@ -16,7 +16,7 @@ export async function runGenerate(
   context: CliContext,
 ): Promise<void> {
   const checkpoint = await openCheckpoint(directory);
-  const backend = await pickBackend(options.device);
+  const backend = await pickBackend(options);
   const store = backend.createStore();
   let engine: Engine | undefined;
   try {

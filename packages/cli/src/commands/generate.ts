@@ -6,6 +6,7 @@ import { type Command, Option } from "commander";
 
 import type { CliContext } from "../context.ts";
 import {
+  adapterOption,
   badUsage,
   type DeviceOptions,
   deviceOption,
@@ -68,7 +69,8 @@ export function addGenerate(program: Command, context: CliContext): void {
         "off",
       )
       .option("--json", "one JSON object on stdout: tokens, text, drafted, accepted, speeds")
-      .addOption(deviceOption()),
+      .addOption(deviceOption())
+      .addOption(adapterOption()),
     [
       'generate run --prompt "interface " --max-tokens 64',
       "generate run --prompt-ids 1,2,3 --temperature 0.8 --top-p 0.95 --seed 7",

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 
 import type { CliContext } from "../context.ts";
 import { type GraphName, graphNames } from "../graph-names.ts";
-import { type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import { adapterOption, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
 import type { PlanMemory } from "../plan-memory.ts";
 
 interface InspectOptions extends DeviceOptions {
@@ -21,7 +21,8 @@ export function addInspect(program: Command, context: CliContext): void {
       .description("Count a model's parameters, cache bytes and work per token; nothing is loaded.")
       .argument("<path>", "directory with a config.json, or the file itself")
       .option("--json", "one JSON object on stdout")
-      .addOption(deviceOption()),
+      .addOption(deviceOption())
+      .addOption(adapterOption()),
     ["inspect run", "inspect DeepSeek-V3/config.json --json"],
   ).action(async (path: string, options: InspectOptions) => {
     const { inspectConfig } = await import("@millrace/model-v3");

@@ -20,7 +20,7 @@ import type { LogitsOptions } from "./logits.ts";
 
 export async function runLogits(
   directory: string,
-  { input, out, attention, device }: LogitsOptions,
+  { input, out, attention, ...device }: LogitsOptions,
   { stderr }: CliContext,
 ): Promise<void> {
   const checkpoint = await openCheckpoint(directory);

@@ -5,7 +5,7 @@
 import { type Command, Option } from "commander";
 
 import type { CliContext } from "../context.ts";
-import { type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import { adapterOption, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
 
 export const attentionForms = ["naive", "absorbed"] as const;
 
@@ -28,7 +28,8 @@ export function addLogits(program: Command, context: CliContext): void {
           .choices(attentionForms)
           .default("naive"),
       )
-      .addOption(deviceOption()),
+      .addOption(deviceOption())
+      .addOption(adapterOption()),
     ["logits run --input ids.safetensors --out logits.safetensors --attention absorbed"],
   ).action(async (directory: string, options: LogitsOptions) => {
     const { runLogits } = await import("./logits-run.ts");

@@ -50,7 +50,7 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
   try {
     const result = await trainer.train({
       config,
-      backend: await pickBackend(options.device),
+      backend: await pickBackend(options),
       dataset,
       settings,
       directory: options.out,

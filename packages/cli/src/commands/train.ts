@@ -6,6 +6,7 @@ import { type Command, Option } from "commander";
 
 import type { CliContext } from "../context.ts";
 import {
+  adapterOption,
   badUsage,
   type DeviceOptions,
   deviceOption,
@@ -86,7 +87,8 @@ export function addTrain(program: Command, context: CliContext): void {
         "--resume",
         "go on from the last whole checkpoint in --out; what is not named stays as it was begun",
       )
-      .addOption(deviceOption()),
+      .addOption(deviceOption())
+      .addOption(adapterOption()),
     [
       'train --preset tiny --data "docs/**/*.md" --out run',
       "train --config my/config.json --data a.txt b.txt --out run --steps 2000 --precision bf16",

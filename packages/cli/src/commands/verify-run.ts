@@ -11,12 +11,16 @@ import type { VerifyOptions } from "./verify.ts";
 
 export async function runVerify(
   directory: string,
-  { device, json }: VerifyOptions,
+  options: VerifyOptions,
   { stdout, stderr }: CliContext,
 ): Promise<boolean> {
-  const opened = await openCase(directory, await pickBackend(device));
+  const { device, json } = options;
+  const opened = await openCase(directory, await pickBackend(options));
   try {
-    const rows = await verifyCase(opened, (text) => stderr.write(`computing ${text}\n`));
+    const rows = await verifyCase(opened, {
+      progress: (text) => stderr.write(`computing ${text}\n`),
+      device,
+    });
     stdout.write(json ? printJson({ case: directory, device }, rows) : printTable(rows));
     return allMet(rows);
   } finally {

@@ -5,7 +5,7 @@
 import type { Command } from "commander";
 
 import { type CliContext, CommandFailed } from "../context.ts";
-import { type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import { adapterOption, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
 
 export interface VerifyOptions extends DeviceOptions {
   readonly json?: boolean;
@@ -18,7 +18,8 @@ export function addVerify(program: Command, context: CliContext): void {
       .description("Recompute the expected tensors of a case and compare, a row per tensor.")
       .argument("<case-dir>", "directory with expected.safetensors, and config and weights if any")
       .option("--json", "one JSON object on stdout")
-      .addOption(deviceOption()),
+      .addOption(deviceOption())
+      .addOption(adapterOption()),
     ["verify golden/v3-base", "verify golden/train-step --device interpreter --json"],
   ).action(async (directory: string, options: VerifyOptions) => {
     const { runVerify } = await import("./verify-run.ts");

@@ -4,6 +4,7 @@
  */
 import { elementCount } from "@millrace/graph";
 
+import type { Device } from "../options.ts";
 import type { Case } from "./case.ts";
 import { type Computed, largestError, type Numbers, type Rule } from "./compare.ts";
 import { computeDecode, isDecodeName } from "./compute-decode.ts";
@@ -107,10 +108,17 @@ function groupsOf(from: Case): readonly Group[] {
   ];
 }
 
-/** Recomputes everything; `progress` hears what is being computed. */
+export interface VerifyCaseOptions {
+  /** Hears what is being computed. */
+  readonly progress: (text: string) => void;
+  /** What computes: sums may differ more on some devices. */
+  readonly device?: Device;
+}
+
+/** Recomputes everything. */
 export async function verifyCase(
   from: Case,
-  progress: (text: string) => void,
+  { progress, device }: VerifyCaseOptions,
 ): Promise<readonly Row[]> {
   const expected = new Map<string, Expected>();
   for (const [source, prefix] of [[from.expected, ""] as const, [from.after, afterPrefix] as const])
@@ -132,7 +140,7 @@ export async function verifyCase(
   const hasYarn = Boolean(from.model?.config.ropeScaling);
   const rows: Row[] = [];
   for (const [name, wanted] of expected) {
-    const rule = ruleFor(name, hasYarn);
+    const rule = ruleFor(name, hasYarn, device);
     const reason = skipReason(name);
     const given = isInput(name, (other) => expected.has(other));
     if (reason) rows.push({ ...unmeasured(name, "skipped"), note: reason });

@@ -8,7 +8,15 @@ import { dimsEqual, formatDim, maxDim } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
 import type { PackedStore, Sharing } from "../emit/bindings.ts";
 import { isPacked, perWord } from "../emit/bindings.ts";
-import { contains, hasBounds, isAxis, isNeighbourly, largestCount, Memories, mentions } from "./accesses.ts";
+import {
+  contains,
+  hasBounds,
+  isAxis,
+  isNeighbourly,
+  largestCount,
+  Memories,
+  mentions,
+} from "./accesses.ts";
 import type { TileForm } from "./contract.ts";
 import { chooseTile } from "./contract.ts";
 import type { Grid } from "./grid.ts";
@@ -49,30 +57,38 @@ export function configureKernel(
   return splitBlock(kernel.body).map((block) => {
     const tile = (contract: Contract): TileForm | undefined => chooseTile(contract, capabilities);
     const grid = openGrid(block, memories, (contract) => tile(contract) !== undefined);
-    const last = grid.body[0];
-    if (last?.kind === "contract") {
-      const form = tile(last)!;
-      return { ...grid, form, workgroup: form.across * form.down, packed: atomically(kernel, grid, memories) };
-    }
-    const workgroup = groupSize(grid, memories, capabilities);
-    if (workgroup > 0)
-      return { ...grid, form: { kind: "group" }, workgroup, packed: atomically(kernel, grid, memories) };
-    const packed = packedStores(kernel, grid, memories);
-    const widths = [...packed].flatMap(([memory, how]) =>
-      how === "owned" ? [perWord(kernel.buffers[memory]!.dtype)] : [],
-    );
-    return {
-      ...grid,
-      form: { kind: "each", elements: Math.max(1, ...widths) },
-      workgroup: Math.min(plainGroup, capabilities.maxInvocations),
-      packed,
-    };
+    return Object.assign(chooseForm(kernel, grid, memories, capabilities), grid);
   });
+}
+
+function chooseForm(
+  kernel: Kernel,
+  grid: Grid,
+  memories: Memories,
+  capabilities: WgslCapabilities,
+): Omit<Segment, keyof Grid> {
+  const [contract] = grid.body;
+  const tile = contract?.kind === "contract" && chooseTile(contract, capabilities);
+  const atomic = atomically(kernel, grid, memories);
+  if (tile) return { form: tile, workgroup: tile.across * tile.down, packed: atomic };
+  const workgroup = groupSize(grid, memories, capabilities);
+  if (workgroup > 0) return { form: { kind: "group" }, workgroup, packed: atomic };
+  const packed = packedStores(kernel, grid, memories);
+  const widths = [...packed].map(([memory, how]) =>
+    how === "owned" ? perWord(kernel.buffers[memory]!.dtype) : 1,
+  );
+  return {
+    form: { kind: "each", elements: Math.max(1, ...widths) },
+    workgroup: Math.min(plainGroup, capabilities.maxInvocations),
+    packed,
+  };
 }
 
 /** Loops and products one after the other are dispatches of their own; what shares locals is one. */
 function splitBlock(body: readonly Statement[]): readonly (readonly Statement[])[] {
-  const separate = body.every(({ kind }) => kind === "loop" || kind === "contract" || kind === "if");
+  const separate = body.every(
+    ({ kind }) => kind === "loop" || kind === "contract" || kind === "if",
+  );
   return separate ? body.map((statement) => [statement]) : [body];
 }
 
@@ -104,7 +120,9 @@ function isShareable(body: readonly Statement[], memories: Memories): boolean {
   return body.every((statement) => {
     if (statement.kind !== "loop" && statement.kind !== "if") return statement.kind !== "contract";
     const stored = memories.stored([statement]);
-    const reads = memories.accesses([statement]).some(({ memory, store }) => !store && stored.has(memory));
+    const reads = memories
+      .accesses([statement])
+      .some(({ memory, store }) => !store && stored.has(memory));
     const parallel = statement.kind === "loop" && statement.order === "parallel";
     return parallel || (!reads && !contains([statement], ({ kind }) => kind === "contract"));
   });
@@ -127,7 +145,9 @@ function packedStores(kernel: Kernel, grid: Grid, memories: Memories): Map<numbe
   // What comes after the last axis, or a condition on it, would be different for the elements of a word.
   if (grid.steps.slice(inner + 1).some((later) => later.kind === "if")) return packed;
   for (const memory of packed.keys()) {
-    const all = memories.accesses(grid.body).filter((access) => access.memory === memory && access.store);
+    const all = memories
+      .accesses(grid.body)
+      .filter((access) => access.memory === memory && access.store);
     const unconditional = grid.body.filter(
       (statement) => statement.kind === "store" && memories.of(statement.buffer) === memory,
     );
@@ -177,4 +197,6 @@ function describeForm(form: Form): string {
 
 /** Largest number of points of a grid. */
 export const largestGrid = ({ steps }: Grid): number =>
-  largestCount(steps.flatMap((step) => (step.kind === "axis" ? [{ extent: maxDim(step.range.extent) }] : [])));
+  largestCount(
+    steps.flatMap((step) => (step.kind === "axis" ? [{ extent: maxDim(step.range.extent) }] : [])),
+  );

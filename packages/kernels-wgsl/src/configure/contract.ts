@@ -24,15 +24,21 @@ const fewest = 8;
 
 export function chooseTile(
   contract: Contract,
-  { maxInvocations, workgroupBytes }: WgslCapabilities,
+  { maxInvocations, workgroupBytes, software }: WgslCapabilities,
 ): TileForm | undefined {
   const { rows, columns, depth } = contract;
-  const [m, n, k] = [rows, columns, depth].map(({ extent }) => maxDim(extent)) as [number, number, number];
+  const [m, n, k] = [rows, columns, depth].map(({ extent }) => maxDim(extent)) as [
+    number,
+    number,
+    number,
+  ];
   if (m < fewest || n < fewest || k < 2) return undefined;
   const axes = [rows, columns, depth].map(({ axis }) => axis);
   if ([rows, columns, depth].some((range) => dependsOn(range, axes))) return undefined;
   const side = maxInvocations >= 256 ? 16 : 8;
-  const perInvocation = (size: number): number => (size > 2 * side ? 4 : size > side ? 2 : 1);
+  // One form for all where each form costs a compilation that takes longer than the product.
+  const perInvocation = (size: number): number =>
+    software ? 2 : size > 2 * side ? 4 : size > side ? 2 : 1;
   const [tileRows, tileColumns] = [side * perInvocation(m), side * perInvocation(n)];
   const tileDepth = 16;
   if ((tileRows + tileColumns + 2) * tileDepth * 4 > workgroupBytes) return undefined;

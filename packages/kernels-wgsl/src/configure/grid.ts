@@ -29,9 +29,7 @@ export function withoutContract(contract: Contract): Statement {
     identity: [literalExpr(0)],
     body: [],
     values: [applyExpr("mul", lhs, rhs)],
-    combine: [
-      applyExpr("add", localExpr(leftName(0), "f32"), localExpr(rightName(0), "f32")),
-    ],
+    combine: [applyExpr("add", localExpr(leftName(0), "f32"), localExpr(rightName(0), "f32"))],
   };
   const loop = (range: Range, inner: readonly Statement[]): Statement => ({
     kind: "loop",
@@ -130,9 +128,7 @@ function loopsInside(serial: Statement & { kind: "loop" }, memories: Memories): 
 function without(statement: Statement, axes: ReadonlySet<string>): Statement {
   const inside = (block: readonly Statement[]): readonly Statement[] =>
     block.flatMap((part) =>
-      part.kind === "loop" && axes.has(part.range.axis)
-        ? inside(part.body)
-        : [without(part, axes)],
+      part.kind === "loop" && axes.has(part.range.axis) ? inside(part.body) : [without(part, axes)],
     );
   return statement.kind === "loop" || statement.kind === "if"
     ? { ...statement, body: inside(statement.body) }

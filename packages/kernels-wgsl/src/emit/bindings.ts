@@ -10,6 +10,7 @@ import type { DType, Kernel, KernelBuffer } from "@millrace/graph";
 import { byteWidth, InternalError, maxBytes } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
 import type { Library } from "./library.ts";
+import type { Names } from "./names.ts";
 
 /** Memory that one or more of the kernel's buffers are bound to. */
 export interface Binding {
@@ -37,6 +38,7 @@ export function bindingsOf(
   kernel: Kernel,
   sharing: Sharing,
   capabilities: WgslCapabilities,
+  names: Names,
 ): readonly Binding[] {
   const bindings: Binding[] = [];
   kernel.buffers.forEach((buffer, i) => {
@@ -44,7 +46,7 @@ export function bindingsOf(
     const members = kernel.buffers.flatMap((_, j) => (sharing[j] === i ? [j] : []));
     const bytes = Math.max(...members.map((j) => bytesOf(kernel.buffers[j]!)));
     bindings.push({
-      name: buffer.name.replaceAll(/[^A-Za-z0-9_]/g, "_"),
+      name: names.fresh(buffer.name),
       dtype: buffer.dtype,
       members,
       parts: Math.max(1, Math.ceil(bytes / capabilities.maxBindingBytes)),
@@ -168,7 +170,9 @@ export class Storage {
       return [this.setWord(`${at} * 2`, value), this.setWord(`${at} * 2 + 1`, `(${value} >> 31u)`)];
     if (!isPacked(dtype)) return [this.setWord(at, value)];
     if (this.store !== "atomic")
-      throw new InternalError({ what: `elements of ${name} are stored one by one, but its words are owned` });
+      throw new InternalError({
+        what: `elements of ${name} are stored one by one, but its words are owned`,
+      });
     const [log, bits, mask] = byteWidth(dtype) === 1 ? [2, 3, "0xffu"] : [1, 4, "0xffffu"];
     const within = byteWidth(dtype) === 1 ? 3 : 1;
     const shift = `(u32(${at} & ${within}) << ${bits}u)`;

@@ -23,6 +23,8 @@ export function emitKernel(
   sharing: Sharing = unshared(kernel),
 ): EmittedKernel {
   const configuration = configureKernel(kernel, sharing, capabilities);
-  const shaders = configuration.map((segment) => emitSegment(kernel, sharing, segment, capabilities));
+  const shaders = configuration.map((segment) =>
+    emitSegment(kernel, sharing, segment, capabilities),
+  );
   return { configuration, shaders };
 }

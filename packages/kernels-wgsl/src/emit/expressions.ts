@@ -8,6 +8,7 @@
  */
 import type { Dim, Expr, Kernel, ScalarType } from "@millrace/graph";
 import { InternalError, visitExpr } from "@millrace/graph";
+import type { WgslCapabilities } from "../capabilities.ts";
 import type { Storage } from "./bindings.ts";
 import { isPacked } from "./bindings.ts";
 import type { Library } from "./library.ts";
@@ -23,6 +24,7 @@ const longest: Readonly<Record<ScalarType, number>> = { i32: 24, u32: 60, f32: 8
 
 export interface ShaderParts {
   readonly kernel: Kernel;
+  readonly capabilities: WgslCapabilities;
   /** By index of the kernel's buffer. */
   readonly storages: readonly Storage[];
   readonly names: Names;
@@ -75,8 +77,12 @@ export class Expressions {
     if (value.atom && !value.changing && !value.loose) return value;
     const pure = !value.changing;
     const known = pure ? this.writer.known(value.text) : undefined;
-    const { quotient, remainder } = value;
-    const facts = { ...(quotient && { quotient }), ...(remainder && { remainder }) };
+    const { quotient, remainder, positive } = value;
+    const facts = {
+      ...(quotient && { quotient }),
+      ...(remainder && { remainder }),
+      ...(positive && { positive }),
+    };
     if (known) return { ...named(known, value.type), ...facts };
     const fresh = this.parts.names.fresh(name);
     this.writer.line(`let ${fresh} = ${this.settled(value)};`);
@@ -95,7 +101,19 @@ export class Expressions {
 
   dim(dim: Dim): Value {
     if (typeof dim === "number") return integerValue(dim);
-    return named(this.parts.sizes.text(dim), "i32");
+    // A size may be 0 only where nothing is computed.
+    return { ...named(this.parts.sizes.text(dim), "i32"), positive: true };
+  }
+
+  /**
+   * The length of an axis; `place` says whose. Where compiling takes longer than running, it is read at run time even if it
+   * is known: kernels that differ in nothing else are then one shader, and no loop is unrolled.
+   */
+  extent(dim: Dim, place: string): Value {
+    const { capabilities, sizes } = this.parts;
+    if (typeof dim === "number" && dim > 1 && capabilities.software)
+      return { ...named(sizes.hidden(dim, place), "i32"), positive: true };
+    return this.dim(dim);
   }
 
   value(expr: Expr): Value {
@@ -185,7 +203,11 @@ export class Expressions {
 
   /** Keeps a compiler from simplifying x - x, x * 0 and operations on results of operations. */
   #separate(op: string, args: readonly Value[]): readonly Value[] {
-    const hidden = (value: Value): Value => ({ ...value, text: this.exact(value.text), atom: false });
+    const hidden = (value: Value): Value => ({
+      ...value,
+      text: this.exact(value.text),
+      atom: false,
+    });
     return args.map((value, i) => {
       const repeated = i > 0 && value.text === args[0]!.text && !symmetric.has(op);
       const zero = value.constant === 0 && (op === "mul" || op === "div");
@@ -213,7 +235,8 @@ export class Expressions {
       case "add":
         if (x!.constant === 0) return y;
         if (y.constant === 0) return x;
-        if (y.constant !== undefined && y.constant < 0) return made(`(${x!.text} - ${-y.constant})`);
+        if (y.constant !== undefined && y.constant < 0)
+          return made(`(${x!.text} - ${-y.constant})`);
         return undefined;
       case "sub":
         return y.constant === 0 ? x : undefined;
@@ -223,8 +246,7 @@ export class Expressions {
         return x!.constant === 0 || y.constant === 0 ? integerValue(0) : undefined;
       case "div":
       case "rem": {
-        // A size may be 0 only where nothing is computed.
-        const simple = (y.constant ?? 0) > 0 || y.text.startsWith("sizes[");
+        const simple = (y.constant ?? 0) > 0 || y.positive;
         if (!simple) return y.constant === 0 ? integerValue(0) : undefined;
         if (y.constant === 1) return op === "div" ? x : integerValue(0);
         const held = this.#short(x!);
@@ -243,7 +265,11 @@ export class Expressions {
     const condition = this.value(when);
     if (condition.constant !== undefined) return this.value(condition.constant === 0 ? y : x);
     if (!isCostly(x) && !isCostly(y))
-      return this.combine("select", [this.#short(condition), this.value(x), this.value(y)], expr.type);
+      return this.combine(
+        "select",
+        [this.#short(condition), this.value(x), this.value(y)],
+        expr.type,
+      );
     const fresh = this.parts.names.fresh("s");
     this.writer.line(`var ${fresh}: ${expr.type};`);
     const assign = (branch: Expr) => (): void => {
@@ -274,7 +300,7 @@ export class Expressions {
     let at: Value = integerValue(0);
     index.forEach((expr, axis) => {
       const part = this.value(expr);
-      const extent = this.dim(shape[axis]!);
+      const extent = axis === 0 ? integerValue(1) : this.extent(shape[axis]!, `${buffer} ${axis}`);
       const { quotient } = at;
       const { remainder } = part;
       if (

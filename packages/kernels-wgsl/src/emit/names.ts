@@ -4,7 +4,23 @@
  */
 
 /** Short words of the language itself; longer names get an underscore, which no reserved word ends in. */
-const taken = new Set(["as", "do", "fn", "if", "in", "is", "of", "f16", "f32", "i32", "u32", "i8", "u8", "at", "lane"]);
+const taken = new Set([
+  "as",
+  "do",
+  "fn",
+  "if",
+  "in",
+  "is",
+  "of",
+  "f16",
+  "f32",
+  "i32",
+  "u32",
+  "i8",
+  "u8",
+  "at",
+  "lane",
+]);
 
 export class Names {
   readonly #used = new Map<string, number>();

@@ -13,7 +13,7 @@ import { integerValue, named } from "./values.ts";
 type Accumulators = readonly string[];
 
 /** Sums are compared with a tolerance: their order and contraction are the device's business. */
-const loosely = ({ loose: _, ...value }: Value): Value => value;
+const loosely = (value: Value): Value => ({ ...value, loose: false });
 
 function accumulators({ x }: StatementEmitter, reduce: Reduce): Accumulators {
   return reduce.identity.map((identity, i) => {
@@ -72,11 +72,7 @@ function nest(emitter: StatementEmitter, ranges: readonly Range[], body: () => v
   emitter.loop(range, () => nest(emitter, inner, body));
 }
 
-function bindResults(
-  { x }: StatementEmitter,
-  reduce: Reduce,
-  results: readonly string[],
-): void {
+function bindResults({ x }: StatementEmitter, reduce: Reduce, results: readonly string[]): void {
   reduce.results.forEach(({ name, type }, i) => x.bind(name, named(results[i]!, type)));
 }
 
@@ -100,18 +96,21 @@ export function emitSharedReduce(emitter: StatementEmitter, reduce: Reduce): voi
   partial.forEach((shared, i) => writer.line(`${shared}[lane] = ${into[i]};`));
   writer.line("workgroupBarrier();");
   const half = x.parts.names.fresh("half");
-  writer.block(`for (var ${half} = ${workgroup / 2}u; ${half} > 0u; ${half} >>= 1u)`, () => {
-    writer.block(`if (lane < ${half})`, () => {
-      const values = partial.map((shared, i): Value => {
-        const fresh = x.parts.names.fresh("other");
-        writer.line(`let ${fresh} = ${shared}[lane + ${half}];`);
-        return named(fresh, reduce.results[i]!.type);
+  writer.block(
+    `for (var ${half} = u32(${emitter.rolled(workgroup / 2)}); ${half} > 0u; ${half} >>= 1u)`,
+    () => {
+      writer.block(`if (lane < ${half})`, () => {
+        const values = partial.map((shared, i): Value => {
+          const fresh = x.parts.names.fresh("other");
+          writer.line(`let ${fresh} = ${shared}[lane + ${half}];`);
+          return named(fresh, reduce.results[i]!.type);
+        });
+        combineInto(emitter, reduce, into, values);
+        partial.forEach((shared, i) => writer.line(`${shared}[lane] = ${into[i]};`));
       });
-      combineInto(emitter, reduce, into, values);
-      partial.forEach((shared, i) => writer.line(`${shared}[lane] = ${into[i]};`));
-    });
-    writer.line("workgroupBarrier();");
-  });
+      writer.line("workgroupBarrier();");
+    },
+  );
   const results = reduce.results.map(({ name }, i) => {
     const fresh = x.parts.names.fresh(name);
     writer.line(`let ${fresh} = workgroupUniformLoad(&${partial[i]}[0]);`);
@@ -130,8 +129,11 @@ function emitShares(emitter: StatementEmitter, ranges: readonly Range[], body: (
     return;
   }
   // All ranges as one, so that no invocation idles where the last one is short.
-  const counts = ranges.map(({ extent }) => x.dim(extent));
-  const total = counts.reduce((product, count) => x.combine("mul", [product, count], "i32"), integerValue(1));
+  const counts = ranges.map(({ extent, axis }) => x.extent(extent, axis));
+  const total = counts.reduce(
+    (product, count) => x.combine("mul", [product, count], "i32"),
+    integerValue(1),
+  );
   const element = x.parts.names.fresh("element");
   const last = x.hold(total).text;
   x.writer.block(
@@ -140,7 +142,10 @@ function emitShares(emitter: StatementEmitter, ranges: readonly Range[], body: (
       x.scoped(() => {
         let rest: Value = named(element, "i32");
         for (let i = ranges.length - 1; i > 0; i--) {
-          x.bind(ranges[i]!.axis, x.hold(x.combine("rem", [rest, counts[i]!], "i32"), ranges[i]!.axis));
+          x.bind(
+            ranges[i]!.axis,
+            x.hold(x.combine("rem", [rest, counts[i]!], "i32"), ranges[i]!.axis),
+          );
           rest = x.combine("div", [rest, counts[i]!], "i32");
         }
         x.bind(ranges[0]!.axis, x.hold(rest, ranges[0]!.axis));

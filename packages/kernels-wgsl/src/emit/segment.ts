@@ -45,7 +45,8 @@ export function countGroups(
   sizes: ReadonlyMap<string, number>,
 ): number {
   const points = factors.reduce(
-    (product, { extent, per }) => product * Math.ceil(Math.max(evaluateDim(extent, sizes), 0) / per),
+    (product, { extent, per }) =>
+      product * Math.ceil(Math.max(evaluateDim(extent, sizes), 0) / per),
     1,
   );
   return Math.ceil(points / perGroup);
@@ -60,18 +61,15 @@ export function emitSegment(
   const names = new Names();
   const library = new Library();
   const sizes = new SizeTable();
-  const stored = bindingsOf(kernel, sharing, capabilities).map((binding) => ({
-    ...binding,
-    name: names.fresh(binding.name),
-  }));
+  const stored = bindingsOf(kernel, sharing, capabilities, names);
   const bound = stored.map(
     (binding) => new Storage(binding, segment.packed.get(binding.members[0]!) ?? "none", library),
   );
-  const storages = kernel.buffers.map(
-    (_, i) => bound.find(({ binding }) => binding.members.includes(i))!,
+  const storages = kernel.buffers.map((_, i) =>
+    bound.find(({ binding }) => binding.members.includes(i))!,
   );
   const writer = new Writer();
-  const x = new Expressions({ kernel, storages, names, library, sizes }, writer);
+  const x = new Expressions({ kernel, capabilities, storages, names, library, sizes }, writer);
   const { form, workgroup } = segment;
   const emitter = new StatementEmitter(x, segment);
   const factors = factorsOf(segment);
@@ -134,12 +132,17 @@ function emitGrid(
   const { writer } = x;
   const groups = `(group.y * ${rowLength}u + group.x)`;
   const number = form.kind === "each" ? `${groups} * ${workgroup}u + lane` : groups;
-  const counts = factors.map(({ extent, per }): Value => {
-    const whole = x.dim(extent);
+  const counts = factors.map(({ extent, per }, i): Value => {
+    const whole = x.extent(extent, `grid ${i}`);
     if (whole.constant !== undefined) return integerValue(Math.ceil(whole.constant / per));
-    return per === 1 ? whole : x.hold({ ...whole, text: `(${whole.text} + ${per - 1}) / ${per}`, atom: false });
+    return per === 1
+      ? whole
+      : x.hold({ ...whole, text: `(${whole.text} + ${per - 1}) / ${per}`, atom: false });
   });
-  const total = counts.reduce((product, count) => x.combine("mul", [product, count], "i32"), integerValue(1));
+  const total = counts.reduce(
+    (product, count) => x.combine("mul", [product, count], "i32"),
+    integerValue(1),
+  );
   const needed = form.kind === "each" || factors.length > 0;
   if (!needed) return body([]);
   const flat = x.parts.names.fresh("point");
@@ -181,7 +184,10 @@ function openSteps(
         x.bind(step.name, x.hold(x.value(step.value), step.name));
         return inside();
       case "if":
-        return writer.block(`if (${emitter.uniform(x.value(step.condition), step.condition)})`, inside);
+        return writer.block(
+          `if (${emitter.uniform(x.value(step.condition), step.condition)})`,
+          inside,
+        );
       case "axis": {
         const { axis } = step.range;
         const point = points[next++]!;

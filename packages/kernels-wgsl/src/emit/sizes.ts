@@ -11,8 +11,15 @@ export class SizeTable {
 
   /** A number as itself, any other dimension as a read of its place. */
   text(dim: Dim): string {
-    if (typeof dim === "number") return String(dim);
-    const key = formatDim(dim);
+    return typeof dim === "number" ? String(dim) : this.#read(dim, formatDim(dim));
+  }
+
+  /** A read of a number that the text does not show; `role` is where it stands. */
+  hidden(dim: number, role: string): string {
+    return this.#read(dim, `number of ${role}`);
+  }
+
+  #read(dim: Dim, key: string): string {
     let place = this.#places.get(key);
     if (place === undefined) {
       place = this.#dims.length;

@@ -50,6 +50,17 @@ export class StatementEmitter {
     this.#hazards = stored.intersection(read);
   }
 
+  /**
+   * A number of iterations. A software driver takes seconds for a loop that its compiler unrolls, so there the number is
+   * hidden from it.
+   */
+  rolled(count: number): string {
+    const { library, capabilities } = this.x.parts;
+    if (!capabilities.software) return String(count);
+    library.use("exact");
+    return `(${count} + sizes[0].x)`;
+  }
+
   /** Memory shared by the workgroup. */
   share(name: string, type: string): string {
     const fresh = this.x.parts.names.fresh(name);
@@ -94,7 +105,11 @@ export class StatementEmitter {
       start && `${x.hold(x.value(start)).text} <= ${axis.text}`,
       end && `${axis.text} < ${x.hold(x.value(end)).text}`,
     ].filter((test) => test !== undefined);
-    const value: Value = { text: tests.map((test) => `(${test})`).join(" && "), type: "bool", atom: false };
+    const value: Value = {
+      text: tests.map((test) => `(${test})`).join(" && "),
+      type: "bool",
+      atom: false,
+    };
     return this.uniform(value, ...[start, end].filter((bound) => bound !== undefined));
   }
 
@@ -111,7 +126,7 @@ export class StatementEmitter {
       }
     const base = x.hold({ ...group, text: `${group.text} * ${count}`, atom: false }, "first");
     const axis = names.fresh(range.axis);
-    const end = x.dim(range.extent).text;
+    const end = x.extent(range.extent, range.axis).text;
     const last = names.fresh("end");
     x.writer.line(`let ${last} = min(${base.text} + ${count}, ${end});`);
     x.writer.block(`for (var ${axis} = ${base.text}; ${axis} < ${last}; ${axis}++)`, () => {
@@ -160,7 +175,9 @@ export class StatementEmitter {
       case "if":
         return this.#fenced(statement, () => {
           const condition = x.value(statement.condition);
-          this.#inside(() => writer.block(`if (${condition.text})`, () => this.block(statement.body)));
+          this.#inside(() =>
+            writer.block(`if (${condition.text})`, () => this.block(statement.body)),
+          );
         });
       case "reduce":
         if (this.#level === "group") emitSharedReduce(this, statement);
@@ -215,11 +232,11 @@ export class StatementEmitter {
   }
 
   /** Texts of a range's bounds. */
-  bounds({ extent, start, end }: Range): readonly [string, string] {
+  bounds({ axis: name, extent, start, end }: Range): readonly [string, string] {
     const { x } = this;
     return [
       start ? x.hold(x.value(start)).text : "0",
-      end ? x.hold(x.value(end)).text : x.dim(extent).text,
+      end ? x.hold(x.value(end)).text : x.extent(extent, name).text,
     ];
   }
 

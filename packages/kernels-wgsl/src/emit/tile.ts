@@ -28,7 +28,10 @@ export function emitTile(
 ): void {
   const contract = body[0];
   if (contract?.kind !== "contract")
-    throw new InternalError({ what: "a tile has no product", where: `kernel ${x.parts.kernel.name}` });
+    throw new InternalError({
+      what: "a tile has no product",
+      where: `kernel ${x.parts.kernel.name}`,
+    });
   const { writer } = x;
   const fresh = (name: string): string => x.parts.names.fresh(name);
   const define = (name: string, text: string): string => {
@@ -39,7 +42,10 @@ export function emitTile(
   const agreed = (range: Range): Bounds => {
     const bound = (expr: Range["start"], otherwise: string): string =>
       expr ? emitter.uniform(x.hold(x.value(expr)), expr) : otherwise;
-    return { start: bound(range.start, "0"), end: bound(range.end, x.dim(range.extent).text) };
+    return {
+      start: bound(range.start, "0"),
+      end: bound(range.end, x.extent(range.extent, range.axis).text),
+    };
   };
   const rows = agreed(contract.rows);
   const columns = agreed(contract.columns);
@@ -88,27 +94,31 @@ export function emitTile(
         operand("rhs");
         writer.line("workgroupBarrier();");
         const step = fresh("k");
-        writer.block(`for (var ${step} = 0; ${step} < ${form.tileDepth}; ${step}++)`, () => {
-          const left = sums.map((_, i) =>
-            define("a", `${lhs}[${step} * ${lhsPitch} + ${down} + ${i * form.down}]`),
-          );
-          const right = sums[0]!.map((_, j) =>
-            define("b", `${rhs}[${step} * ${rhsPitch} + ${across} + ${j * form.across}]`),
-          );
-          sums.forEach((line, i) =>
-            line.forEach((sum, j) =>
-              writer.line(`${sum} = fma(${left[i]}, ${right[j]}, ${sum});`),
-            ),
-          );
-        });
+        // What lies beyond the depth has been filled with zeros.
+        writer.block(
+          `for (var ${step} = 0; ${step} < ${emitter.rolled(form.tileDepth)}; ${step}++)`,
+          () => {
+            const left = sums.map((_, i) =>
+              define("a", `${lhs}[${step} * ${lhsPitch} + ${down} + ${i * form.down}]`),
+            );
+            const right = sums[0]!.map((_, j) =>
+              define("b", `${rhs}[${step} * ${rhsPitch} + ${across} + ${j * form.across}]`),
+            );
+            sums.forEach((line, i) =>
+              line.forEach((sum, j) =>
+                writer.line(`${sum} = fma(${left[i]}, ${right[j]}, ${sum});`),
+              ),
+            );
+          },
+        );
         writer.line("workgroupBarrier();");
       },
     );
     emitResults(emitter, contract, form, sums, {
       row: `${firstRow} + ${down}`,
       column: `${firstColumn} + ${across}`,
-      rowEnd: rows.end,
-      columnEnd: columns.end,
+      rowEnd: define("row_end", `min(${firstRow} + ${form.tileRows}, ${rows.end})`),
+      columnEnd: define("column_end", `min(${firstColumn} + ${form.tileColumns}, ${columns.end})`),
     });
   });
 }
@@ -187,20 +197,23 @@ function emitResults(
   // A copy, so that the sums themselves stay in registers although these are indexed.
   const results = parts.names.fresh("sums");
   writer.line(`var ${results} = array<f32, ${count}>(${sums.flat().join(", ")});`);
-  const i = parts.names.fresh("i");
-  writer.block(`for (var ${i} = 0; ${i} < ${count}; ${i}++)`, () =>
-    x.scoped(() => {
-      const [m, n] = [contract.rows.axis, contract.columns.axis].map((axis) => parts.names.fresh(axis));
-      writer.line(`let ${m} = ${row} + (${i} / ${perColumn}) * ${form.down};`);
-      writer.line(`let ${n} = ${column} + (${i} % ${perColumn}) * ${form.across};`);
-      writer.block(`if (${m} < ${rowEnd} && ${n} < ${columnEnd})`, () => {
+  const at = parts.names.fresh("at");
+  writer.line(`var ${at} = 0;`);
+  const [m, n] = [contract.rows.axis, contract.columns.axis].map((axis) => parts.names.fresh(axis));
+  writer.block(`for (var ${m} = ${row}; ${m} < ${rowEnd}; ${m} += ${form.down})`, () => {
+    const next = parts.names.fresh("next");
+    writer.line(`var ${next} = ${at};`);
+    writer.line(`${at} += ${perColumn};`);
+    writer.block(`for (var ${n} = ${column}; ${n} < ${columnEnd}; ${n} += ${form.across})`, () =>
+      x.scoped(() => {
         x.bind(contract.rows.axis, named(m!, "i32"));
         x.bind(contract.columns.axis, named(n!, "i32"));
         const product = parts.names.fresh(contract.result);
-        writer.line(`let ${product} = ${results}[${i}];`);
+        writer.line(`let ${product} = ${results}[${next}];`);
+        writer.line(`${next}++;`);
         x.bind(contract.result, named(product, "f32"));
         emitter.block(contract.body);
-      });
-    }),
-  );
+      }),
+    );
+  });
 }

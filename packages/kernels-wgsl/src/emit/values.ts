@@ -14,6 +14,8 @@ export interface Value {
   readonly loose?: boolean;
   /** Depends on a variable, so the same text may be another value later. */
   readonly changing?: boolean;
+  /** An integer above 0 wherever it is used. */
+  readonly positive?: boolean;
   /** `[x, d]` for x / d, to see that (x / d) * d + x % d is x. */
   readonly quotient?: readonly [string, string];
   readonly remainder?: readonly [string, string];

@@ -36,8 +36,9 @@ export class DeviceMemory {
   readonly device: GPUDevice;
   readonly guard: DeviceGuard;
   readonly #maxBufferBytes: number;
-  /** Buffers that exist, for the tests that look for those left behind. */
-  readonly #live = new Set<GPUBuffer>();
+  /** Which buffers exist and how many: tests look for those left behind. */
+  readonly #live = new WeakSet<GPUBuffer>();
+  #count = 0;
   #idle: GPUBuffer[] = [];
 
   constructor(device: GPUDevice, guard: DeviceGuard, maxBufferBytes: number) {
@@ -48,7 +49,7 @@ export class DeviceMemory {
 
   /** Buffers in use, those kept for readback aside. */
   get liveBuffers(): number {
-    return this.#live.size - this.#idle.length;
+    return this.#count - this.#idle.length;
   }
 
   /** A buffer of zeros. Call within a scope of the guard, which reports a lack of memory. */
@@ -62,11 +63,12 @@ export class DeviceMemory {
       });
     const buffer = this.device.createBuffer({ size, label, usage: flags });
     this.#live.add(buffer);
+    this.#count++;
     return buffer;
   }
 
   destroy(buffer: GPUBuffer): void {
-    this.#live.delete(buffer);
+    if (this.#live.delete(buffer)) this.#count--;
     buffer.destroy();
   }
 
@@ -100,7 +102,11 @@ export class DeviceMemory {
   }
 
   /** Waits until a readback buffer is filled, and copies its first bytes out. */
-  async readBack(buffer: GPUBuffer, bytes: number, where: string): Promise<Uint8Array<ArrayBuffer>> {
+  async readBack(
+    buffer: GPUBuffer,
+    bytes: number,
+    where: string,
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const size = Math.max(roundUp(bytes, 4), 4);
     try {
       await this.guard.wait(where, buffer.mapAsync(mapForReading, 0, size));
@@ -116,7 +122,10 @@ export class DeviceMemory {
   }
 
   /** The bytes of a region. */
-  async download({ buffer, offset, bytes }: Region, where: string): Promise<Uint8Array<ArrayBuffer>> {
+  async download(
+    { buffer, offset, bytes }: Region,
+    where: string,
+  ): Promise<Uint8Array<ArrayBuffer>> {
     if (bytes === 0) return new Uint8Array(0);
     const target = await this.guard.scope(where, () => {
       const readback = this.takeReadback(bytes);

@@ -10,7 +10,7 @@ const filters = ["validation", "out-of-memory", "internal"] as const;
 const remedies: Readonly<Record<(typeof filters)[number], string>> = {
   validation: "This is a bug of the backend: please report it with this message.",
   "out-of-memory": "Use a smaller batch, fewer tokens at once, or a smaller model.",
-  internal: "The driver refused: update it, or use --device wasm.",
+  internal: "The driver refused: update it, or use the WebAssembly backend.",
 };
 
 const problems: Readonly<Record<(typeof filters)[number], string>> = {
@@ -70,10 +70,7 @@ export class DeviceGuard {
   }
 
   /** The same in two halves: the result now, the device's report later. What `action` throws is thrown. */
-  open<T>(
-    where: string,
-    action: () => T,
-  ): { readonly result: T; readonly report: Promise<void> } {
+  open<T>(where: string, action: () => T): { readonly result: T; readonly report: Promise<void> } {
     this.check(where);
     for (const filter of filters) this.#device.pushErrorScope(filter);
     // Scopes close in the opposite order, and all of them whatever happens.
@@ -124,7 +121,7 @@ export class DeviceGuard {
     return new DeviceError({
       what: `the device failed: ${(error as Error).message}`,
       where,
-      hint: "Check the graphics driver, or use --device wasm.",
+      hint: "Check the graphics driver, or use the WebAssembly backend.",
       cause: error,
     });
   }

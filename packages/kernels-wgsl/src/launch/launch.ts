@@ -14,6 +14,7 @@ import {
   InputError,
   InternalError,
   maxBytes,
+  UnsupportedError,
 } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
 import type { Sharing } from "../emit/bindings.ts";
@@ -98,12 +99,14 @@ export async function loadProgram(
   };
   try {
     const compiling = Promise.all(
-      program.steps.map(({ label }, i) => {
+      program.steps.map(({ kernel, label }, i) => {
         const emitted = variants.get(keys[i]!)!;
         return Promise.all(
-          emitted.shaders.map((shader) =>
-            context.pipelines.get(shader, `${program.name}: ${label || program.kernels[program.steps[i]!.kernel]!.name}`),
-          ),
+          emitted.shaders.map(async (shader) => {
+            const where = `${program.name}: ${label || program.kernels[kernel]!.name}`;
+            checkBindings(shader, where, capabilities);
+            return context.pipelines.get(shader, where);
+          }),
         );
       }),
     );
@@ -122,7 +125,8 @@ export async function loadProgram(
         const buffer = create(bytes.byteLength, `constant ${i} of ${program.name}`, flags);
         return { buffer, bytes };
       });
-      const sizes = sizeBytes > 0 ? create(sizeBytes, "sizes", usage.uniform | usage.copyTarget) : undefined;
+      const sizes =
+        sizeBytes > 0 ? create(sizeBytes, "sizes", usage.uniform | usage.copyTarget) : undefined;
       const nothing = create(
         capabilities.maxBindings * capabilities.bindingAlignment,
         "empty tensors",
@@ -131,9 +135,12 @@ export async function loadProgram(
       return { chunks, constants, sizes, nothing };
     });
     await store.settled();
-    const regions = program.buffers.map((_, i) => regionOf(program, i, { arena, store, capabilities, ...made }));
+    const regions = program.buffers.map((_, i) =>
+      regionOf(program, i, { arena, store, capabilities, ...made }),
+    );
     for (const [i, constant] of made.constants.entries())
-      if (constant) await memory.upload(regions[i]!, constant.bytes, `constant ${i} of ${program.name}`);
+      if (constant)
+        await memory.upload(regions[i]!, constant.bytes, `constant ${i} of ${program.name}`);
     const pipelines = await compiling;
     const dispatches = await memory.guard.scope(`the bindings of ${program.name}`, () =>
       program.steps.flatMap(({ buffers, label }, i) =>
@@ -165,7 +172,10 @@ export async function loadProgram(
 
 interface Made {
   readonly chunks: readonly GPUBuffer[];
-  readonly constants: readonly ({ readonly buffer: GPUBuffer; readonly bytes: Uint8Array } | undefined)[];
+  readonly constants: readonly (
+    | { readonly buffer: GPUBuffer; readonly bytes: Uint8Array }
+    | undefined
+  )[];
   readonly sizes: GPUBuffer | undefined;
   readonly nothing: GPUBuffer;
 }
@@ -271,7 +281,14 @@ class WgslExecutable implements Executable {
     const outputs = program.outputs.map(({ name, type, buffer }) => {
       const shape = type.shape.map((dim) => evaluateDim(dim, bound));
       const length = elementCount(shape);
-      return { name, dtype: type.dtype, shape, length, bytes: length * byteWidth(type.dtype), buffer };
+      return {
+        name,
+        dtype: type.dtype,
+        shape,
+        length,
+        bytes: length * byteWidth(type.dtype),
+        buffer,
+      };
     });
     const starts: number[] = [];
     let total = 0;
@@ -294,7 +311,13 @@ class WgslExecutable implements Executable {
           for (const [i, { bytes, buffer }] of outputs.entries()) {
             const region = prepared.regions[buffer]!;
             if (bytes > 0)
-              encoder.copyBufferToBuffer(region.buffer, region.offset, readback, starts[i]!, roundUp(bytes, 4));
+              encoder.copyBufferToBuffer(
+                region.buffer,
+                region.offset,
+                readback,
+                starts[i]!,
+                roundUp(bytes, 4),
+              );
           }
         }
         this.#context.device.queue.submit([encoder.finish()]);
@@ -306,7 +329,10 @@ class WgslExecutable implements Executable {
     if (!readback) {
       await memory.guard.wait(program.name, this.#context.device.queue.onSubmittedWorkDone());
       return Object.fromEntries(
-        outputs.map(({ name, dtype, shape }) => [name, { dtype, shape, data: hostArray(dtype, 0) }]),
+        outputs.map(({ name, dtype, shape }) => [
+          name,
+          { dtype, shape, data: hostArray(dtype, 0) },
+        ]),
       );
     }
     const data = await memory.readBack(readback, total, program.name);
@@ -359,13 +385,23 @@ class WgslExecutable implements Executable {
   }
 }
 
-/** Checks what a device could not run at all. */
-export function checkProgram(program: Program, { maxBindings }: WgslCapabilities): void {
+/** Checks that steps and kernels fit each other. */
+export function checkProgram(program: Program): void {
   for (const { kernel, buffers, label } of program.steps)
     if (program.kernels[kernel]?.buffers.length !== buffers.length)
       throw new InternalError({
         what: `a step binds ${buffers.length} buffers to kernel ${kernel}, which has ${program.kernels[kernel]?.buffers.length ?? "no"} buffers`,
         where: `${program.name}: ${label}`,
       });
-  void maxBindings;
+}
+
+/** Checks that a shader binds no more than the device can. */
+function checkBindings(shader: Shader, where: string, { maxBindings }: WgslCapabilities): void {
+  const count = shader.bindings.reduce((sum, { parts }) => sum + parts, 0);
+  if (count > maxBindings)
+    throw new UnsupportedError({
+      what: `a step needs ${count} bindings, the device has ${maxBindings}`,
+      where,
+      hint: "Use a smaller batch or model: large tensors are bound in parts.",
+    });
 }

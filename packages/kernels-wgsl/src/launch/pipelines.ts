@@ -16,7 +16,10 @@ export class Pipelines {
   readonly #device: GPUDevice;
   readonly #guard: DeviceGuard;
   readonly #compiled = new Map<string, Promise<GPUComputePipeline>>();
-  readonly #layouts = new Map<string, { readonly group: GPUBindGroupLayout; readonly all: GPUPipelineLayout }>();
+  readonly #layouts = new Map<
+    string,
+    { readonly group: GPUBindGroupLayout; readonly all: GPUPipelineLayout }
+  >();
 
   constructor(device: GPUDevice, guard: DeviceGuard) {
     this.#device = device;
@@ -76,8 +79,9 @@ export class Pipelines {
       });
       this.#device.popErrorScope().catch(() => undefined);
       return await this.#guard.wait(where, pipeline);
-    } catch (cause) {
+    } catch (error) {
       this.#guard.check(where);
+      const cause = (error as { cause?: unknown }).cause ?? error;
       throw new DeviceError({
         what: `a shader does not compile: ${await explain(module, code, cause)}`,
         where,

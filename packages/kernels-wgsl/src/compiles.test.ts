@@ -1,0 +1,79 @@
+// Every kernel of random graphs and of hand-written ones is compiled by Dawn's null device, which needs no adapter: WGSL that
+// a browser would refuse is refused here, on any machine.
+import { graphArbitrary, recipes } from "@millrace/conformance";
+import type { Graph } from "@millrace/graph";
+import { buildProgram, dtypes } from "@millrace/graph";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { WgslCapabilities } from "./capabilities.ts";
+import { graphCapabilities, leastCapabilities } from "./capabilities.ts";
+import type { OpenDevice } from "./device.ts";
+import { closeDevice, openDevice } from "./device.ts";
+import { DeviceGuard } from "./launch/device-errors.ts";
+import { emitProgram } from "./launch/launch.ts";
+import { Pipelines } from "./launch/pipelines.ts";
+import { nullGpu } from "../test/gpu.ts";
+
+let opened: OpenDevice;
+let pipelines: Pipelines;
+beforeAll(async () => {
+  opened = await openDevice({ gpu: nullGpu() });
+  pipelines = new Pipelines(opened.device, new DeviceGuard(opened.device));
+});
+afterAll(() => closeDevice(opened));
+
+const kinds: readonly [string, Partial<WgslCapabilities>][] = [
+  ["any device", {}],
+  ["a software device", { software: true }],
+  ["buffers in parts", { maxBindingBytes: 256 }],
+];
+
+async function expectCompiles(graph: Graph, capabilities: WgslCapabilities): Promise<number> {
+  // Parts take more bindings than the null device has.
+  const { program } = buildProgram(graph, {
+    ...graphCapabilities(capabilities),
+    maxBuffersPerKernel: 6,
+  });
+  const { variants } = emitProgram(program, capabilities);
+  let compiled = 0;
+  for (const [key, { shaders }] of variants)
+    for (const shader of shaders) {
+      const bindings = shader.bindings.reduce((count, { parts }) => count + parts, 0);
+      if (bindings > opened.capabilities.maxBindings) continue;
+      await pipelines.get(shader, `${graph.name}, kernel ${key}`);
+      compiled++;
+    }
+  return compiled;
+}
+
+describe.each(kinds)("kernels for %s compile", (_, some) => {
+  const capabilities = { ...leastCapabilities, ...some };
+  it.each(Object.keys(recipes))("of %s", async (name) => {
+    const cases = fc.sample(
+      graphArbitrary({ dtypes, only: [name, name, "convert", "reshape"], maxNodes: 5 }),
+      {
+        numRuns: 4,
+        seed: 1,
+      },
+    );
+    let compiled = 0;
+    for (const { graph } of cases) compiled += await expectCompiles(graph, capabilities);
+    expect(compiled).toBeGreaterThan(0);
+  });
+  it("of everything", async () => {
+    const cases = fc.sample(graphArbitrary({ dtypes, maxNodes: 24 }), { numRuns: 12, seed: 2 });
+    for (const { graph } of cases) await expectCompiles(graph, capabilities);
+  });
+});
+
+it("says which step a shader belongs to and which line is wrong", async () => {
+  const shader = {
+    code: "@compute @workgroup_size(1)\nfn main() { let x = missing; }\n",
+    bindings: [],
+    sizes: undefined,
+    grid: { factors: [], perGroup: 1 },
+  };
+  await expect(pipelines.get(shader, "model: layers.0 (add)")).rejects.toThrow(
+    /a shader does not compile: unresolved value 'missing' in line 2: fn main\(\) { let x = missing; } at model: layers\.0 \(add\)/,
+  );
+});

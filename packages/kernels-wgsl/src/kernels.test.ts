@@ -1,0 +1,376 @@
+// Kernels as text, one way of running them at a time: each form that `configure` may choose, against the kernel interpreter.
+import { programOf } from "../test/one-kernel.ts";
+import type { HostTensor, Values } from "@millrace/graph";
+import {
+  elementCount,
+  evaluateDim,
+  hostTensor,
+  isFloat,
+  parseKernel,
+  toNumbers,
+  verifyKernel,
+} from "@millrace/graph";
+import { createInterpreterBackend } from "@millrace/kernels-cpu";
+import { seededTensor } from "@millrace/conformance";
+import { afterAll, describe, expect, it } from "vitest";
+import { noAdapter } from "../test/gpu.ts";
+import type { WgslBackend } from "./backend.ts";
+import { createWgslBackend } from "./backend.ts";
+import type { WgslCapabilities } from "./capabilities.ts";
+import { leastCapabilities } from "./capabilities.ts";
+import { configureKernel, printConfiguration } from "./configure/configure.ts";
+import { unshared } from "./emit/bindings.ts";
+
+const reference = createInterpreterBackend();
+const backends = new Map<string, Promise<WgslBackend>>();
+
+/** One backend for each set of assumptions, since a device takes a while to open. */
+function backendWith(capabilities: Partial<WgslCapabilities>): Promise<WgslBackend> {
+  const key = JSON.stringify(capabilities);
+  const known = backends.get(key) ?? createWgslBackend({ capabilities });
+  backends.set(key, known);
+  return known;
+}
+afterAll(async () => {
+  for (const backend of backends.values()) (await backend).dispose();
+});
+
+interface Options {
+  readonly sizes?: Readonly<Record<string, number>>;
+  readonly inputs?: Values;
+  /** Relative to the largest value; 0, the default, means equal. */
+  readonly tolerance?: number;
+  readonly capabilities?: Partial<WgslCapabilities>;
+  /** What `configure` must have chosen. */
+  readonly form: RegExp;
+}
+
+async function expectSame(text: string, options: Options): Promise<void> {
+  const { sizes = {}, tolerance = 0, form } = options;
+  const capabilities = { ...leastCapabilities, ...options.capabilities };
+  const kernel = parseKernel(text);
+  verifyKernel(kernel);
+  const chosen = configureKernel(kernel, unshared(kernel), capabilities);
+  expect(printConfiguration(chosen)).toMatch(form);
+  if (noAdapter) return;
+  const program = programOf(kernel);
+  const bound = new Map(Object.entries(sizes));
+  const inputs: Record<string, HostTensor> = {};
+  program.inputs.forEach(({ name, type }, i) => {
+    const shape = type.shape.map((dim) => evaluateDim(dim, bound));
+    inputs[name] = options.inputs?.[name] ?? seededTensor(type.dtype, shape, i, "small");
+  });
+  const backend = await backendWith(capabilities);
+  const results: Record<string, HostTensor>[] = [];
+  for (const on of [reference, backend]) {
+    const store = on.createStore();
+    const executable = await on.load(program, store);
+    expect(executable.bytes).toBe(program.arenaBytes);
+    // Twice, because the second run finds what the first left.
+    await executable.run(inputs, sizes);
+    results.push(await executable.run(inputs, sizes));
+    executable.dispose();
+    store.dispose();
+  }
+  expect(backend.liveBuffers).toBe(0);
+  const [expected, actual] = results;
+  for (const [name, want] of Object.entries(expected!)) {
+    const got = actual![name]!;
+    expect(got.shape).toEqual(want.shape);
+    if (tolerance === 0 || !isFloat(want.dtype)) {
+      expect(toNumbers(got), `${name} of ${text}`).toEqual(toNumbers(want));
+      continue;
+    }
+    const [a, b] = [toNumbers(got), toNumbers(want)];
+    const scale = Math.max(1, ...b.map(Math.abs));
+    b.forEach((value, i) =>
+      expect(Math.abs(a[i]! - value), `${name}[${i}]: ${a[i]} and ${value}`).toBeLessThanOrEqual(
+        tolerance * scale,
+      ),
+    );
+  }
+}
+
+describe("an invocation per element", () => {
+  it("of several axes, with a rest", () =>
+    expectSame(
+      `kernel k {
+        size T in 0..9
+        read a: f32[T, 7]
+        read b: f32[7]
+        write y: f32[T, 7]
+        parallel i < T { parallel j < 7 {
+          let x = a[i, j] * b[j]
+          store y[i, j] = select(j < 3, x + a[i, j], x)
+        } }
+      }`,
+      { form: /^an invocation each over i < T, j < 7/, sizes: { T: 9 } },
+    ));
+  it("of no elements", () =>
+    expectSame(
+      `kernel k {
+        size T in 0..9
+        read a: f32[T]
+        write y: f32[T]
+        parallel i < T { store y[i] = a[i] }
+      }`,
+      { form: /an invocation each/, sizes: { T: 0 } },
+    ));
+  for (const dtype of ["bf16", "f16", "e4m3fn", "e5m2", "u8", "bool"] as const) {
+    const zero = dtype === "bool" ? "false" : dtype === "u8" ? "0" : "0.0";
+    it(`that fills whole words of ${dtype}`, () =>
+      expectSame(
+        `kernel k {
+          size T in 1..131
+          read a: ${dtype}[T]
+          write y: ${dtype}[T]
+          parallel i < T { store y[i] = a[i] }
+        }`,
+        { form: /owned words/, sizes: { T: 131 } },
+      ));
+    it(`that shares words of ${dtype}`, () =>
+      expectSame(
+        `kernel k {
+          read a: ${dtype}[5, 7]
+          write y: ${dtype}[7, 5]
+          parallel i < 5 { parallel j < 7 {
+            store y[j, i] = select(i == 2, ${zero}, a[i, j])
+          } }
+        }`,
+        { form: /atomic words/ },
+      ));
+  }
+  it("whose store is conditional", () =>
+    expectSame(
+      `kernel k {
+        read a: u8[40]
+        update y: u8[40]
+        parallel i < 40 { if i % 3 != 0 { store y[i] = (a[i] + y[i]) & 255 } }
+      }`,
+      { form: /an invocation each over i < 40, workgroup 64, atomic words/ },
+    ));
+});
+
+describe("loops of fixed order", () => {
+  it("keep the columns of a scatter-add apart", () =>
+    expectSame(
+      `kernel k {
+        read rows: i32[9]
+        read a: f32[9, 6]
+        update y: f32[4, 6]
+        parallel i < 4 { parallel j < 6 { store y[i, j] = 0.0 } }
+        serial n < 9 {
+          let row = rows[n]
+          if (row >= 0) & (row < 4) { parallel d < 6 { store y[row, d] = y[row, d] + a[n, d] } }
+        }
+      }`,
+      {
+        form: /over i < 4, j < 6.*\nan invocation each over d < 6/,
+        inputs: { rows: hostTensor("i32", [9], [1, 3, 1, -1, 0, 7, 3, 1, 2]) },
+      },
+    ));
+  it("stay whole where an iteration reads another's element", () =>
+    expectSame(
+      `kernel k {
+        update y: f32[12]
+        serial n < 3 { parallel d < 11 { if d % 2 == 0 { store y[d] = y[d] + y[d + 1] } } }
+      }`,
+      { form: /an invocation each over one point/ },
+    ));
+  it("carry variables", () =>
+    expectSame(
+      `kernel k {
+        read a: f32[3, 20]
+        write y: f32[3, 20]
+        parallel i < 3 {
+          variable total = 0.0
+          serial j < 20 { set total = total + a[i, j]
+          store y[i, j] = total }
+        }
+      }`,
+      { form: /over i < 3/ },
+    ));
+});
+
+describe("a workgroup per reduction", () => {
+  const rows = (length: number, count: number): string =>
+    `kernel k {
+      read a: f32[${count}, ${length}]
+      write y: f32[${count}]
+      parallel i < ${count} {
+        reduce r: f32 over k < ${length} { values a[i, k] combine max(l0, r0) identity -inf }
+        store y[i] = r
+      }
+    }`;
+  for (const length of [33, 64, 127, 600, 2049])
+    it(`of ${length} elements`, () =>
+      expectSame(rows(length, 3), { form: /^a workgroup each over i < 3/ }));
+  it("over two axes, with two components, and a sum after it", () =>
+    expectSame(
+      `kernel k {
+        size T in 1..70
+        read a: f32[T, 5]
+        write at: i32[]
+        write total: f32[]
+        reduce best: f32, place: i32 over i < T, j < 5 {
+          values a[i, j], i * 5 + j
+          combine select((r0 > l0) | ((r0 == l0) & (r1 < l1)), r0, l0), select((r0 > l0) | ((r0 == l0) & (r1 < l1)), r1, l1)
+          identity -inf, 2147483647
+        }
+        reduce sum: f32 over i < T, j < 5 { values a[i, j] - best combine l0 + r0 identity 0.0 }
+        store at[] = place
+        store total[] = sum
+      }`,
+      { form: /a workgroup each over one point/, sizes: { T: 70 }, tolerance: 1e-5 },
+    ));
+  it("whose rows are loaded", () =>
+    expectSame(
+      `kernel k {
+        read offsets: i32[4]
+        read a: f32[200]
+        write y: f32[3]
+        parallel e < 3 {
+          reduce r: f32 over k < 200 from offsets[e] to offsets[e + 1] { values a[k] combine l0 + r0 identity 0.0 }
+          store y[e] = r
+        }
+      }`,
+      {
+        form: /a workgroup each/,
+        tolerance: 1e-5,
+        inputs: { offsets: hostTensor("i32", [4], [0, 101, 101, 200]) },
+      },
+    ));
+  it("then a parallel loop over what it reduced, in place", () =>
+    expectSame(
+      `kernel k {
+        update a: f32[4, 100]
+        parallel i < 4 {
+          reduce r: f32 over k < 100 { values a[i, k] combine max(l0, r0) identity -inf }
+          parallel j < 100 { store a[i, j] = a[i, j] - r }
+          reduce s: f32 over k < 100 { values a[i, k] combine max(l0, r0) identity -inf }
+          store a[i, 0] = s
+        }
+      }`,
+      { form: /a workgroup each/ },
+    ));
+});
+
+describe("tiles", () => {
+  const product = (m: string, n: string, k: string, dtype = "f32"): string =>
+    `kernel k {
+      ${m === "T" ? "size T in 1..130" : ""}
+      read a: f32[${m}, ${k}]
+      read b: ${dtype}[${n}, ${k}]
+      write y: f32[${m}, ${n}]
+      contract rows m < ${m}, columns n < ${n}, depth k < ${k}
+        lhs a[m, k] rhs b[n, k]
+        result p { store y[m, n] = p * 0.5 }
+    }`;
+  const close = { tolerance: 1e-5 };
+  for (const T of [1, 17, 130])
+    it(`of a product with ${T} rows`, () =>
+      expectSame(product("T", "33", "20"), {
+        ...close,
+        form: /tiles of 64 by 64 by 16/,
+        sizes: { T },
+      }));
+  it("of a software device", () =>
+    expectSame(product("T", "33", "20"), {
+      ...close,
+      form: /tiles of 32 by 32 by 16/,
+      sizes: { T: 50 },
+      capabilities: { software: true },
+    }));
+  it("of narrow operands", () =>
+    expectSame(product("19", "16", "40", "e4m3fn"), { ...close, form: /tiles/ }));
+  it("of few rows: a reduction each", () =>
+    expectSame(product("2", "16", "70"), {
+      ...close,
+      form: /a workgroup each over m < 2, n < 16/,
+    }));
+  it("of the rows of each expert", () =>
+    expectSame(
+      `kernel k {
+        read offsets: i32[5]
+        read x: f32[50, 24]
+        read w: bf16[4, 10, 24]
+        write y: bf16[50, 10]
+        parallel e < 4 {
+          contract rows m < 50 from offsets[e] to offsets[e + 1], columns n < 10, depth k < 24
+            lhs x[m, k] rhs w[e, n, k]
+            result p { store y[m, n] = round_bf16(p) }
+        }
+      }`,
+      {
+        form: /tiles.*atomic words/,
+        tolerance: 0.01,
+        inputs: { offsets: hostTensor("i32", [5], [0, 20, 20, 33, 50]) },
+      },
+    ));
+  it("over the rows of each expert", () =>
+    expectSame(
+      `kernel k {
+        read offsets: i32[5]
+        read a: f32[50, 12]
+        read b: f32[50, 9]
+        write y: f32[4, 12, 9]
+        parallel e < 4 {
+          contract rows m < 12, columns n < 9, depth k < 50 from offsets[e] to offsets[e + 1]
+            lhs a[k, m] rhs b[k, n]
+            result p { store y[e, m, n] = p }
+        }
+      }`,
+      {
+        form: /tiles/,
+        tolerance: 1e-5,
+        inputs: { offsets: hostTensor("i32", [5], [0, 20, 20, 33, 50]) },
+      },
+    ));
+});
+
+describe("buffers larger than a binding", () => {
+  const small = { maxBindingBytes: 256, maxBindings: 16 };
+  it("are bound in parts", () =>
+    expectSame(
+      `kernel k {
+        read a: f32[150]
+        write y: f32[150]
+        parallel i < 150 { store y[i] = a[149 - i] }
+      }`,
+      { form: /an invocation each/, capabilities: small },
+    ));
+  it("of packed elements too", () =>
+    expectSame(
+      `kernel k {
+        read a: u8[20, 31]
+        write y: u8[31, 20]
+        write z: bf16[300]
+        parallel i < 20 { parallel j < 31 { store y[j, i] = a[i, j] } }
+        parallel i < 300 { store z[i] = to_f32(a[i / 31, i % 31]) }
+      }`,
+      { form: /atomic words\n.*owned words/, capabilities: small },
+    ));
+});
+
+it.skipIf(noAdapter)("the arena may be several buffers", async () => {
+  const backend = await backendWith({ ...leastCapabilities, maxBufferBytes: 2048 });
+  const kernel = parseKernel(`kernel k {
+    read a: f32[500]
+    read b: f32[100]
+    write y: f32[350]
+    parallel i < 350 { store y[i] = a[i] + b[i % 100] }
+  }`);
+  const program = programOf(kernel);
+  const store = backend.createStore();
+  const executable = await backend.load(program, store);
+  expect(backend.liveBuffers).toBeGreaterThanOrEqual(3);
+  const inputs = { a: seededTensor("f32", [500], 1), b: seededTensor("f32", [100], 2) };
+  const { y } = await executable.run(inputs);
+  expect([...(y!.data as Float32Array)]).toEqual(
+    Array.from({ length: 350 }, (_, i) =>
+      Math.fround((inputs.a.data[i] as number) + (inputs.b.data[i % 100] as number)),
+    ),
+  );
+  executable.dispose();
+  expect(elementCount(y!.shape)).toBe(350);
+});
