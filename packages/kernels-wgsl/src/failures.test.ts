@@ -56,7 +56,7 @@ describe("no device", () => {
       } });
       const { createWgslBackend } = await import(${JSON.stringify(new URL("index.ts", import.meta.url))});
       const before = asked;
-      await createWgslBackend().catch((error) => console.log(before, asked, error.code, error.message));
+      await createWgslBackend().catch((error) => console.log([before, asked, error.code, error.message].join(" ")));
     `;
     const { stdout } = await promisify(execFile)(process.execPath, [
       "--conditions=millrace-source",
