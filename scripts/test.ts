@@ -7,10 +7,16 @@ import { existsSync, globSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { addCounts, closingLine, countTests, type Counts } from "./test-counts.ts";
+import {
+  addResults,
+  closingLine,
+  describeFailures,
+  type Results,
+  resultsFile,
+} from "./test-results.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
-const resultsFile = ".cache/test-results.json";
+const nothing: Results = { passed: 0, skipped: 0, failures: [] };
 
 /** Runs one step with its output shown, and says whether it succeeded. */
 function succeeds(title: string, command: string, args: readonly string[]): boolean {
@@ -21,12 +27,16 @@ function succeeds(title: string, command: string, args: readonly string[]): bool
   return status === 0;
 }
 
-/** The counts of the test run in a folder, from the file that vitest leaves there. */
-function readCounts(folder: string): Counts {
+/** The results of the tests of a folder. */
+function readResults(folder: string): Results {
   const file = join(root, folder, resultsFile);
-  if (existsSync(file)) return countTests(JSON.parse(readFileSync(file, "utf8")));
-  console.error(`${folder}: the tests left no results in ${resultsFile}`);
-  return { passed: 0, failed: 1, skipped: 0 };
+  if (existsSync(file)) {
+    const { failures, ...counts } = JSON.parse(readFileSync(file, "utf8")) as Results;
+    const named = failures.map(({ name, message }) => ({ name: `${folder}/${name}`, message }));
+    return { ...counts, failures: named };
+  }
+  const message = `The tests left no results in ${resultsFile}.`;
+  return { ...nothing, failures: [{ name: folder, message }] };
 }
 
 const folders = globSync(["packages/*/package.json", "examples/*/package.json"], { cwd: root })
@@ -37,39 +47,38 @@ const folders = globSync(["packages/*/package.json", "examples/*/package.json"],
 for (const folder of [...folders, "scripts"])
   rmSync(join(root, folder, resultsFile), { force: true });
 
-let total: Counts = { passed: 0, failed: 0, skipped: 0 };
-const add = (counts: Counts, ok: boolean): void => {
-  total = addCounts(total, counts.failed === 0 && !ok ? { ...counts, failed: 1 } : counts);
+const runs: Results[] = [];
+/** Keeps the results of a step; one that fails without a failed test in it is a failure of its own. */
+const add = (title: string, ok: boolean, results: Results = nothing): void => {
+  const unexplained = { name: title, message: "See its output above." };
+  runs.push(
+    results.failures.length === 0 && !ok ? { ...results, failures: [unexplained] } : results,
+  );
 };
-const none: Counts = { passed: 0, failed: 0, skipped: 0 };
+/** Runs a step that has no tests of its own. */
+const check = (title: string, command: string, args: readonly string[]): void =>
+  add(title, succeeds(title, command, args));
 
-add(
-  none,
-  succeeds("types", "nx", ["run-many", "-t", "build", "--nxBail=false", "--output-style=static"]),
-);
-add(none, succeeds("types of the scripts", "tsc", ["-p", "scripts"]));
-add(none, succeeds("boundaries", "node", ["scripts/check-boundaries.ts"]));
-add(none, succeeds("examples in documents", "node", ["scripts/check-docs.ts"]));
-add(none, succeeds("tables in documents", "node", ["scripts/generate-tables.ts"]));
+const everywhere = ["--nxBail=false", "--output-style=static"];
+check("types", "nx", ["run-many", "-t", "build", ...everywhere]);
+check("types of the scripts", "tsc", ["-p", "scripts"]);
+check("boundaries", "node", ["scripts/check-boundaries.ts"]);
+check("examples in documents", "node", ["scripts/check-docs.ts"]);
+check("tables in documents", "node", ["scripts/generate-tables.ts"]);
 
-const packagesPass = succeeds("package tests", "nx", [
-  "run-many",
-  "-t",
-  "test",
-  "--nxBail=false",
-  "--output-style=static",
-]);
-add(folders.map(readCounts).reduce(addCounts, none), packagesPass);
+const packagesPass = succeeds("package tests", "nx", ["run-many", "-t", "test", ...everywhere]);
+add("package tests", packagesPass, addResults(folders.map(readResults)));
 
 const scriptsPass = succeeds("tests of the scripts", "vitest", [
   "run",
   "--root=scripts",
   "--reporter=default",
-  "--reporter=json",
-  `--outputFile.json=${resultsFile}`,
+  "--reporter=./scripts/results-reporter.ts",
 ]);
-add(readCounts("scripts"), scriptsPass);
+add("tests of the scripts", scriptsPass, readResults("scripts"));
 
+const total = addResults(runs);
+if (total.failures.length > 0) console.log(`\n${describeFailures(total.failures)}`);
 if (total.skipped > 0) console.log(`\n${total.skipped} tests skipped`);
 console.log(`\n${closingLine(total)}`);
-process.exitCode = total.failed === 0 ? 0 : 1;
+process.exitCode = total.failures.length === 0 ? 0 : 1;
