@@ -1,12 +1,30 @@
 /**
- * The only place that knows which package computes for which `--device`. In: a device's name. Out: its backend.
+ * The only place that knows which package computes for which `--device`. In: a device's name. Out: its backend, which whoever asked
+ * gives back: a GPU keeps its memory, and threads wait for work, until then.
  */
 import { AttributeError, type Backend } from "@millrace/graph";
 
 import type { DeviceOptions } from "./options.ts";
 
-/** The backend for `device`, created anew. */
-export async function pickBackend({ device, adapter }: DeviceOptions): Promise<Backend> {
+/** A backend that may hold a device or threads. */
+interface PickedBackend extends Backend {
+  dispose?(): void;
+}
+
+/** Calls `body` with the backend for `device`, created anew, and gives that back. */
+export async function withBackend<T>(
+  options: DeviceOptions,
+  body: (backend: Backend) => Promise<T>,
+): Promise<T> {
+  const backend = await pickBackend(options);
+  try {
+    return await body(backend);
+  } finally {
+    backend.dispose?.();
+  }
+}
+
+async function pickBackend({ device, adapter }: DeviceOptions): Promise<PickedBackend> {
   if (adapter !== undefined && device !== "gpu")
     throw new AttributeError({
       what: `--adapter chooses a GPU, --device is ${device}`,

@@ -9,7 +9,7 @@ import { readConfig } from "@millrace/model-v3/node";
 import type { CliContext } from "../context.ts";
 import { declareModelGraph } from "../model-graphs.ts";
 import { presets } from "../options.ts";
-import { pickBackend } from "../pick-backend.ts";
+import { withBackend } from "../pick-backend.ts";
 import type { CompileOptions } from "./compile.ts";
 
 export async function runCompile(
@@ -26,24 +26,25 @@ export async function runCompile(
     stdout.write(printGraph(graph));
     return;
   }
-  const backend = await pickBackend(device);
-  const { fused, program } = buildProgram(graph, backend.capabilities);
-  stderr.write(
-    `${program.steps.length} steps of ${program.kernels.length} kernels, an arena of ${program.arenaBytes} bytes\n`,
-  );
-  switch (print) {
-    case "fused":
-      stdout.write(printGroups(fused));
-      return;
-    case "kernels":
-      stdout.write(program.kernels.map(printKernel).join("\n"));
-      return;
-    case "program":
-      stdout.write(printProgram(program));
-      return;
-    case "emitted":
-      stdout.write(backend.print(program));
-      return;
-  }
-  print satisfies never;
+  await withBackend(device, async (backend) => {
+    const { fused, program } = buildProgram(graph, backend.capabilities);
+    stderr.write(
+      `${program.steps.length} steps of ${program.kernels.length} kernels, an arena of ${program.arenaBytes} bytes\n`,
+    );
+    switch (print) {
+      case "fused":
+        stdout.write(printGroups(fused));
+        return;
+      case "kernels":
+        stdout.write(program.kernels.map(printKernel).join("\n"));
+        return;
+      case "program":
+        stdout.write(printProgram(program));
+        return;
+      case "emitted":
+        stdout.write(backend.print(program));
+        return;
+    }
+    print satisfies never;
+  });
 }

@@ -2,12 +2,13 @@
  * The run behind `millrace generate`. In: a checkpoint directory and checked options. Out: the continuation on stdout, as text
  * while it comes or as one JSON object at the end; what it took on stderr.
  */
+import type { Backend } from "@millrace/graph";
 import { loadIntoStore } from "@millrace/model-v3";
 import { type Checkpoint, openCheckpoint, readTokenizer } from "@millrace/model-v3/node";
 import { createEngine, type Engine, type GenerationResult } from "@millrace/runtime";
 
 import type { CliContext } from "../context.ts";
-import { pickBackend } from "../pick-backend.ts";
+import { withBackend } from "../pick-backend.ts";
 import type { GenerateOptions } from "./generate.ts";
 
 export async function runGenerate(
@@ -16,7 +17,21 @@ export async function runGenerate(
   context: CliContext,
 ): Promise<void> {
   const checkpoint = await openCheckpoint(directory);
-  const backend = await pickBackend(options);
+  try {
+    await withBackend(options, (backend) =>
+      generateOn(directory, { backend, checkpoint }, options, context),
+    );
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function generateOn(
+  directory: string,
+  { backend, checkpoint }: { readonly backend: Backend; readonly checkpoint: Checkpoint },
+  options: GenerateOptions,
+  context: CliContext,
+): Promise<void> {
   const store = backend.createStore();
   let engine: Engine | undefined;
   try {
@@ -50,7 +65,6 @@ export async function runGenerate(
   } finally {
     engine?.dispose();
     store.dispose();
-    await checkpoint.close();
   }
 }
 

@@ -14,7 +14,7 @@ import {
 import { nodeDirectory, openCheckpoint, openSafetensorsFile } from "@millrace/model-v3/node";
 
 import type { CliContext } from "../context.ts";
-import { pickBackend } from "../pick-backend.ts";
+import { withBackend } from "../pick-backend.ts";
 import { tokenIdsOf } from "../token-ids-of.ts";
 import type { LogitsOptions } from "./logits.ts";
 
@@ -28,15 +28,22 @@ export async function runLogits(
     const { config, weights } = checkpoint;
     const ids = await readIds(input, config);
     const [batch, tokens] = ids.shape as [number, number];
-    const backend = await pickBackend(device);
-    const store = backend.createStore();
-    stderr.write(`loading ${directory}\n`);
-    await loadIntoStore(weights, config, store);
-    const graph = declareLogits(config, { batch, tokens, attention });
-    const program = await compile(graph, backend, { store });
-    stderr.write(`computing ${batch * tokens} tokens\n`);
-    await writeTensors(out, await program.run({ input_ids: ids }));
-    stderr.write(`wrote ${out}\n`);
+    await withBackend(device, async (backend) => {
+      const store = backend.createStore();
+      try {
+        stderr.write(`loading ${directory}\n`);
+        await loadIntoStore(weights, config, store);
+        const graph = declareLogits(config, { batch, tokens, attention });
+        const program = await compile(graph, backend, { store });
+        stderr.write(`computing ${batch * tokens} tokens\n`);
+        const outputs = await program.run({ input_ids: ids });
+        program.dispose();
+        await writeTensors(out, outputs);
+        stderr.write(`wrote ${out}\n`);
+      } finally {
+        store.dispose();
+      }
+    });
   } finally {
     await checkpoint.close();
   }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { configToJson, preset } from "@millrace/model-v3";
-import { readMetricsFile } from "@millrace/trainer";
+import { readMetricsFile } from "@millrace/trainer/node";
 import { afterEach, beforeEach, expect, it } from "vitest";
 
 import { runCli } from "../program.ts";

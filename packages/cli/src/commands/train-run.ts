@@ -4,17 +4,19 @@
  */
 import { dirname, join, resolve } from "node:path";
 
-import type { DefaultSettings, JsonValue, TrainingSettings } from "@millrace/trainer";
+import type { DefaultSettings, TrainingSettings } from "@millrace/trainer";
+import type { JsonValue } from "@millrace/trainer/node";
 
 import { CommandFailed, type CliContext } from "../context.ts";
-import { pickBackend } from "../pick-backend.ts";
+import { withBackend } from "../pick-backend.ts";
 import type { TrainOptions } from "./train.ts";
 
 export async function runTrain(options: TrainOptions, context: CliContext): Promise<void> {
   const { CheckpointError } = await import("@millrace/graph");
   const { preset } = await import("@millrace/model-v3");
   const { readConfig, readTokenizer } = await import("@millrace/model-v3/node");
-  const trainer = await import("@millrace/trainer");
+  const { defaultSettings, formatCount } = await import("@millrace/trainer");
+  const trainer = await import("@millrace/trainer/node");
   const { stderr } = context;
 
   // What is wrong with a checkpoint is said when it is resumed from, below.
@@ -39,27 +41,29 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
   const tokenizer =
     tokenizerHome === undefined ? byteTokenizer() : await readTokenizer(tokenizerHome);
 
-  const defaults = trainer.defaultSettings(config, begun ? undefined : name);
+  const defaults = defaultSettings(config, begun ? undefined : name);
   const settings = settingsOf(options, saved?.state.options, defaults, saved?.state.seed);
   stderr.write("Reading the text …\n");
   const dataset = await trainer.readTokenDataset(options.data, { tokenizer });
   stderr.write(
-    `${trainer.formatCount(dataset.train.length)} tokens from ${dataset.documents} ${dataset.documents === 1 ? "file" : "files"}, ${trainer.formatCount(dataset.heldOut.length)} held out\n`,
+    `${formatCount(dataset.train.length)} tokens from ${dataset.documents} ${dataset.documents === 1 ? "file" : "files"}, ${formatCount(dataset.heldOut.length)} held out\n`,
   );
   const interrupt = interruptible();
   try {
-    const result = await trainer.train({
-      config,
-      backend: await pickBackend(options),
-      dataset,
-      settings,
-      directory: options.out,
-      resume: options.resume,
-      beside,
-      progress: stderr,
-      signal: interrupt.signal,
-      title: begun || name === undefined ? config.modelType : `${name} preset`,
-    });
+    const result = await withBackend(options, (backend) =>
+      trainer.train({
+        config,
+        backend,
+        dataset,
+        settings,
+        directory: options.out,
+        resume: options.resume,
+        beside,
+        progress: stderr,
+        signal: interrupt.signal,
+        title: begun || name === undefined ? config.modelType : `${name} preset`,
+      }),
+    );
     if (result.interrupted) throw new CommandFailed();
     const { heldOut } = result;
     const gzip = trainer.gzipBitsPerByte(dataset.heldOutText);

@@ -3,7 +3,7 @@
  * tensor is met.
  */
 import type { CliContext } from "../context.ts";
-import { pickBackend } from "../pick-backend.ts";
+import { withBackend } from "../pick-backend.ts";
 import { openCase } from "../verify/case.ts";
 import { allMet, printJson, printTable } from "../verify/print-rows.ts";
 import { verifyCase } from "../verify/verify-case.ts";
@@ -15,15 +15,17 @@ export async function runVerify(
   { stdout, stderr }: CliContext,
 ): Promise<boolean> {
   const { device, json } = options;
-  const opened = await openCase(directory, await pickBackend(options));
-  try {
-    const rows = await verifyCase(opened, {
-      progress: (text) => stderr.write(`computing ${text}\n`),
-      device,
-    });
-    stdout.write(json ? printJson({ case: directory, device }, rows) : printTable(rows));
-    return allMet(rows);
-  } finally {
-    await opened.close();
-  }
+  return withBackend(options, async (backend) => {
+    const opened = await openCase(directory, backend);
+    try {
+      const rows = await verifyCase(opened, {
+        progress: (text) => stderr.write(`computing ${text}\n`),
+        device,
+      });
+      stdout.write(json ? printJson({ case: directory, device }, rows) : printTable(rows));
+      return allMet(rows);
+    } finally {
+      await opened.close();
+    }
+  });
 }

@@ -77,31 +77,40 @@ export function modelOf({ model, directory }: Case): CaseModel {
 export async function loadStore(from: Case): Promise<Store> {
   const { config, weights } = modelOf(from);
   const store = from.backend.createStore();
-  await loadIntoStore(weights, config, store);
-  return store;
-}
-
-/** Compiles a graph, runs `body` over it and disposes of it. */
-export async function withProgram<T>(
-  from: Case,
-  graph: Graph,
-  store: Store | undefined,
-  body: (program: CompiledProgram) => Promise<T>,
-): Promise<T> {
-  const program = await compile(graph, from.backend, store ? { store } : {});
   try {
-    return await body(program);
-  } finally {
-    program.dispose();
+    await loadIntoStore(weights, config, store);
+    return store;
+  } catch (error) {
+    store.dispose();
+    throw error;
   }
 }
 
-/** One run of a graph. */
+/** Compiles a graph, runs `body` over it, and disposes of both program and store. */
+export async function withProgram<T>(
+  from: Case,
+  graph: Graph,
+  store: Store,
+  body: (program: CompiledProgram) => Promise<T>,
+): Promise<T> {
+  try {
+    const program = await compile(graph, from.backend, { store });
+    try {
+      return await body(program);
+    } finally {
+      program.dispose();
+    }
+  } finally {
+    store.dispose();
+  }
+}
+
+/** One run of a graph, over a store of its own unless one is handed over. */
 export async function runOnce(
   from: Case,
   graph: Graph,
   inputs: Readonly<Record<string, HostTensor>>,
-  store?: Store,
+  store: Store = from.backend.createStore(),
 ): Promise<Record<string, HostTensor>> {
   return withProgram(from, graph, store, (program) => program.run(inputs));
 }

@@ -39,8 +39,8 @@ export async function computeTraining(from: Case): Promise<Computed> {
   const ids = await readTokens(from);
   const [batch, width] = ids.shape as [number, number];
   const { forwards, steps } = counts(from);
-  const store = await loadStore(from);
   const graph = declareTrainStep(config, { batch, sequenceLength: width - 1, taps: true });
+  const store = await loadStore(from);
   const computed = new Map<string, Numbers[]>();
   await withProgram(from, graph, store, async (program) => {
     const passes: Outputs[] = [];

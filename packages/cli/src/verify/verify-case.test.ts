@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { type HostTensor, hostTensor, toNumbers } from "@millrace/graph";
-import { interpret } from "@millrace/kernels-cpu";
+import { createInterpreterBackend, interpret } from "@millrace/kernels-cpu";
 import {
   declareInit,
   declareLogits,
@@ -17,6 +17,8 @@ import { declareTrainStep } from "@millrace/trainer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { runCli } from "../program.ts";
+import { openCase } from "./case.ts";
+import { verifyCase } from "./verify-case.ts";
 
 const config: ModelConfig = {
   ...preset("tiny"),
@@ -161,6 +163,33 @@ describe("a forward case", () => {
     expect(status).toBe(1);
     expect(stderr).toMatch(/token id 99 .*expected\.safetensors, tensor input_ids/);
   });
+});
+
+test("every store is disposed of: on a device it holds the model's weights", async () => {
+  const directory = await makeCase("stores", { input_ids: inputIds, ...forwardTensors() });
+  const backend = createInterpreterBackend();
+  let made = 0;
+  let held = 0;
+  const counting = {
+    ...backend,
+    createStore: () => {
+      const store = backend.createStore();
+      const dispose = store.dispose.bind(store);
+      made++;
+      held++;
+      return Object.assign(store, {
+        dispose: () => {
+          held--;
+          dispose();
+        },
+      });
+    },
+  };
+  const opened = await openCase(directory, counting);
+  await verifyCase(opened, { progress: () => undefined });
+  await opened.close();
+  expect(made).toBeGreaterThan(1);
+  expect(held).toBe(0);
 });
 
 test("a cached case: prefill, decoding, the cache at the end and the greedy continuation", async () => {
