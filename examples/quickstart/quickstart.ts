@@ -26,16 +26,18 @@ import {
   evaluate,
   formatCount,
   formatDuration,
-  gzipBitsPerByte,
   heldOutBatches,
   type HeldOutResult,
+  type TrainingSettings,
+} from "@millrace/trainer";
+import {
+  gzipBitsPerByte,
   metricsName,
   readTokenDataset,
   reportName,
   train,
-  type TrainingSettings,
   writeRunReport,
-} from "@millrace/trainer";
+} from "@millrace/trainer/node";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const directory = fileURLToPath(new URL("../../quickstart-out", import.meta.url));

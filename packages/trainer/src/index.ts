@@ -1,12 +1,11 @@
-// Public names of @millrace/trainer, one per line, grouped by what they are about.
+// Public names of @millrace/trainer, one per line, grouped by what they are about. What needs files is in the subpath
+// @millrace/trainer/node.
 
-// the run and its program
-export { train, type TrainingSettings, type TrainOptions, type TrainResult } from "./trainer.ts";
+// the step
+export type { TrainingSettings } from "./trainer.ts";
 export { defaultSettings, type DefaultSettings } from "./defaults.ts";
 export { declareEvaluation, declareTrainStep, type TrainStepOptions } from "./train-step.ts";
-export { evaluate, type HeldOutResult } from "./evaluate.ts";
-export { gzipBitsPerByte, type RunReport, writeRunReport } from "./run-report.ts";
-export { metricsName, reportName } from "./run-directory.ts";
+export { evaluate, type HeldOutResult, loadsOf } from "./evaluate.ts";
 
 // losses, balance, optimizer: declarations for graphs of one's own
 export { nextTokenLoss } from "./loss/next-token.ts";
@@ -34,7 +33,6 @@ export {
   type BatchSource,
 } from "./data/batch.ts";
 export { type TokenArray, type Tokenizer } from "./data/packing.ts";
-export { findTextFiles, readTokenDataset, textDocuments } from "./data/text-files.ts";
 export {
   buildTokenDataset,
   type DatasetProgress,
@@ -43,18 +41,7 @@ export {
   type TokenDatasetOptions,
 } from "./data/token-dataset.ts";
 
-// checkpoints
-export { findTrainingCheckpoint, type FoundCheckpoint } from "./checkpoint/load.ts";
-export { checkResumable, type JsonValue, type TrainingState } from "./checkpoint/manifest.ts";
-export {
-  saveTrainingCheckpoint,
-  type SaveOptions,
-  type TrainingCheckpoint,
-} from "./checkpoint/save.ts";
-export { expectTensor, readTensors, writeTensors } from "./checkpoint/tensors.ts";
-
 // metrics and report
-export { openMetricsFile, readMetricsFile, type MetricsFile } from "./metrics-file.ts";
 export {
   createProgressLine,
   formatCount,
