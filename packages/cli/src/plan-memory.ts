@@ -18,7 +18,13 @@ export interface PlanMemory {
 }
 
 /** Larger than any device, so that a plan is made for every model. */
-const unlimited = { dtypes, alignment: 64, maxBytes: Infinity, maxBuffersPerKernel: 64 };
+const unlimited = {
+  dtypes,
+  alignment: 64,
+  maxBytes: Infinity,
+  maxBuffersPerKernel: 64,
+  arrayBytes: 0,
+};
 
 export function planMemory(config: ModelConfig): Record<GraphName, PlanMemory> {
   const entries = graphNames.map((name) => {

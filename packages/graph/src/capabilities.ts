@@ -13,4 +13,6 @@ export interface Capabilities {
   readonly maxBytes: number;
   /** Buffers that one kernel may bind. */
   readonly maxBuffersPerKernel: number;
+  /** Bytes of arrays that one kernel may have; 0 where kernels have none. */
+  readonly arrayBytes: number;
 }

@@ -138,10 +138,12 @@ export {
   rangesOf,
   right as rightName,
   visitStatements,
+  arrayBytesOf,
   type Contract,
   type Kernel,
   type KernelBuffer,
   type Range,
+  type PrivateArray,
   type Reduce,
   type Statement,
 } from "./kernel.ts";

@@ -39,6 +39,7 @@ export type Statement =
   /** A variable with its first value, changed by `assign`; seen by the rest of the block. */
   | { readonly kind: "variable"; readonly name: string; readonly value: Expr }
   | { readonly kind: "assign"; readonly name: string; readonly value: Expr }
+  | PrivateArray
   | Reduce
   | Contract
   | {
@@ -48,6 +49,18 @@ export type Statement =
       readonly value: Expr;
     }
   | { readonly kind: "if"; readonly condition: Expr; readonly body: readonly Statement[] };
+
+/**
+ * A small array that belongs to one iteration of the parallel loops around it; seen by the rest of the block. Loads and stores name it
+ * like a buffer. What it holds before the first store is undefined. Parallel loops and products further in share it, and no two
+ * of their iterations touch one element if either writes it.
+ */
+export interface PrivateArray {
+  readonly kind: "array";
+  readonly name: string;
+  readonly dtype: "f32";
+  readonly shape: readonly number[];
+}
 
 /**
  * Folds a tuple of values over `ranges` into the locals `results`. `combine[i]` gives component i of the combination
@@ -133,7 +146,19 @@ export function expressionsOf(statement: Statement): readonly Expr[] {
         statement.lhs,
         statement.rhs,
       ];
+    case "array":
+      return [];
   }
+}
+
+/** Bytes of the arrays of a kernel, all of them together. */
+export function arrayBytesOf({ body }: Kernel): number {
+  let bytes = 0;
+  visitStatements(body, (statement) => {
+    if (statement.kind === "array")
+      bytes += statement.shape.reduce((product, size) => product * size, 4);
+  });
+  return bytes;
 }
 
 /** The ranges a statement opens. */

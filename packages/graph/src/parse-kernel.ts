@@ -13,7 +13,8 @@ import { infixOps } from "./print-expression.ts";
 
 /** What names mean at some place. */
 interface Names {
-  readonly buffers: ReadonlyMap<string, DType>;
+  /** Buffers of the kernel, and arrays. */
+  readonly buffers: Map<string, DType>;
   readonly values: Map<string, Expr>;
 }
 
@@ -53,7 +54,10 @@ export function readKernel(reader: TextReader): Kernel {
   return { name, buffers, body };
 }
 
-const inner = ({ buffers, values }: Names): Names => ({ buffers, values: new Map(values) });
+const inner = ({ buffers, values }: Names): Names => ({
+  buffers: new Map(buffers),
+  values: new Map(values),
+});
 
 /** Statements up to a `}` or to the closing lines of a reduce, neither of which is taken. */
 function readBlock(reader: TextReader, names: Names): Statement[] {
@@ -77,6 +81,7 @@ const words = [
   "serial",
   "let",
   "variable",
+  "array",
   "set",
   "store",
   "if",
@@ -103,6 +108,17 @@ function readStatement(reader: TextReader, names: Names): Statement {
       if (word === "set") return { kind: "assign", name, value };
       names.values.set(name, local(name, value.type));
       return { kind: word, name, value };
+    }
+    case "array": {
+      const name = reader.name();
+      reader.expect(":");
+      const { offset } = reader.next;
+      const { dtype, shape } = reader.type();
+      const sizes = shape.filter((dim) => typeof dim === "number");
+      if (dtype !== "f32" || sizes.length !== shape.length)
+        reader.fail("an array is of f32 and of sizes that are numbers", offset);
+      names.buffers.set(name, dtype);
+      return { kind: "array", name, dtype, shape: sizes };
     }
     case "store": {
       const buffer = reader.name();

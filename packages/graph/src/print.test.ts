@@ -191,6 +191,8 @@ const kernel: Kernel = {
       ],
     },
     { kind: "store", buffer: "strange name", index: [], value: local("sum", "u32") },
+    { kind: "array", name: "sums", dtype: "f32", shape: [2, 3] },
+    { kind: "store", buffer: "sums", index: [integer(0), integer(2)], value: literal(1) },
     {
       kind: "contract",
       rows: { axis: "m", extent: T },
@@ -229,6 +231,8 @@ test("a kernel prints as loops", () => {
         set sum = sum ^ bitcast_u32(nan) << 3u
       }
       store "strange name"[] = sum
+      array sums: f32[2, 3]
+      store sums[0, 2] = 1.0
       contract rows m < T, columns n < T, depth d < 64
         lhs x[m, d]
         rhs x[n, d] * 2.0

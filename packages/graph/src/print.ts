@@ -106,6 +106,8 @@ export function printStatement(statement: Statement): string[] {
     case "let":
     case "variable":
       return [`${statement.kind} ${formatName(statement.name)} = ${printExpr(statement.value)}`];
+    case "array":
+      return [`array ${formatName(statement.name)}: ${formatType(statement)}`];
     case "assign":
       return [`set ${formatName(statement.name)} = ${printExpr(statement.value)}`];
     case "store": {

@@ -6,7 +6,7 @@
 import { InternalError } from "./errors.ts";
 import type { Expr } from "./expression.ts";
 import { resultType, scalarType } from "./expression.ts";
-import type { Kernel, KernelBuffer, Range, Statement } from "./kernel.ts";
+import type { Kernel, KernelBuffer, PrivateArray, Range, Statement } from "./kernel.ts";
 import { left, right } from "./kernel.ts";
 import { kernelSizes, printStatement } from "./print.ts";
 import { printExpr } from "./print-expression.ts";
@@ -24,6 +24,8 @@ interface Name {
 
 interface Scope {
   readonly names: Map<string, Name>;
+  /** Arrays, which loads and stores name like buffers. */
+  readonly arrays: Map<string, KernelBuffer>;
   /** How many unordered loops enclose this place. */
   readonly unordered: number;
 }
@@ -57,7 +59,7 @@ class KernelVerifier {
         const problem = dimProblem(dim, this.#sizes);
         if (problem) this.#wrong(`${problem} in buffer ${buffer.name}: ${formatType(buffer)}`);
       }
-    this.#block(this.#kernel.body, { names: new Map(), unordered: 0 });
+    this.#block(this.#kernel.body, { names: new Map(), arrays: new Map(), unordered: 0 });
   }
 
   #wrong(what: string): never {
@@ -69,7 +71,7 @@ class KernelVerifier {
   }
 
   #block(statements: readonly Statement[], outer: Scope): void {
-    const scope = { ...outer, names: new Map(outer.names) };
+    const scope = this.#inside(outer, 0);
     for (const statement of statements) {
       this.#statement = statement;
       this.#check(statement, scope);
@@ -94,6 +96,8 @@ class KernelVerifier {
           ...assignable,
         });
       }
+      case "array":
+        return this.#array(statement, scope);
       case "assign": {
         const target = scope.names.get(statement.name);
         if (target?.assignable === undefined)
@@ -132,7 +136,11 @@ class KernelVerifier {
   }
 
   #inside(scope: Scope, unordered: number): Scope {
-    return { names: new Map(scope.names), unordered: scope.unordered + unordered };
+    return {
+      names: new Map(scope.names),
+      arrays: new Map(scope.arrays),
+      unordered: scope.unordered + unordered,
+    };
   }
 
   #declare(scope: Scope, name: Name): void {
@@ -154,8 +162,7 @@ class KernelVerifier {
 
   #store(statement: Statement & { kind: "store" }, scope: Scope): void {
     const { buffer: name, index, value } = statement;
-    const buffer = this.#buffers.get(name);
-    if (!buffer) return this.#wrong(`there is no buffer "${name}"`);
+    const buffer = this.#bufferOf(name, scope);
     if (buffer.access === "read") this.#wrong(`"${name}" is only read`);
     this.#index(buffer, index, scope);
     this.#expr(value, scope);
@@ -177,7 +184,11 @@ class KernelVerifier {
       this.#check(part, inside);
     }
     // The combination sees its operands only, so that a backend can make a function of it.
-    const operands: Scope = { names: new Map(), unordered: scope.unordered + 1 };
+    const operands: Scope = {
+      names: new Map(),
+      arrays: new Map(),
+      unordered: scope.unordered + 1,
+    };
     results.forEach(({ type }, i) => {
       for (const name of [left(i), right(i)])
         this.#declare(operands, { value: { kind: "local", type, name } });
@@ -194,6 +205,22 @@ class KernelVerifier {
       });
     for (const { name, type } of results)
       this.#declare(scope, { value: { kind: "local", type, name } });
+  }
+
+  #array({ name, dtype, shape }: PrivateArray, scope: Scope): void {
+    if (this.#buffers.has(name) || scope.arrays.has(name) || scope.names.has(name))
+      this.#wrong(`"${name}" is declared already`);
+    if (dtype !== "f32" || !shape.every((size) => Number.isInteger(size) && size > 0))
+      this.#wrong(`an array is of f32 and of sizes from 1 up`);
+    scope.arrays.set(name, { name, dtype, shape, access: "update" });
+  }
+
+  #bufferOf(name: string, scope: Scope): KernelBuffer {
+    return (
+      scope.arrays.get(name) ??
+      this.#buffers.get(name) ??
+      this.#wrong(`there is no buffer "${name}"`)
+    );
   }
 
   #index(buffer: KernelBuffer, index: readonly Expr[], scope: Scope): void {
@@ -237,8 +264,7 @@ class KernelVerifier {
         return;
       }
       case "load": {
-        const buffer = this.#buffers.get(expr.buffer);
-        if (!buffer) return this.#wrong(`there is no buffer "${expr.buffer}"`);
+        const buffer = this.#bufferOf(expr.buffer, scope);
         if (buffer.access === "write") this.#wrong(`"${expr.buffer}" is only written`);
         if (expr.type !== scalarType(buffer.dtype))
           this.#wrong(`${printExpr(expr)} of ${formatType(buffer)} is loaded as ${expr.type}`);

@@ -7,6 +7,7 @@ import type { Capabilities } from "./capabilities.ts";
 import { byteWidth } from "./dtype.ts";
 import { InternalError } from "./errors.ts";
 import type { KernelBuffer } from "./kernel.ts";
+import { arrayBytesOf } from "./kernel.ts";
 import { printBuffer, printStep } from "./print.ts";
 import type { Binding, Program, ProgramBuffer, Step } from "./program.ts";
 import type { TensorType } from "./shape.ts";
@@ -123,6 +124,11 @@ function verifyStep(
   if (capabilities && step.buffers.length > capabilities.maxBuffersPerKernel)
     wrong(
       `${step.buffers.length} buffers, the device binds ${capabilities.maxBuffersPerKernel} at most`,
+    );
+  const arrays = arrayBytesOf(kernel);
+  if (capabilities && arrays > capabilities.arrayBytes)
+    wrong(
+      `kernel ${kernel.name} has arrays of ${arrays} bytes, the device gives it ${capabilities.arrayBytes}`,
     );
   kernel.buffers.forEach((wanted, i) => {
     const index = step.buffers[i]!;

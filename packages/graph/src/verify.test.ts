@@ -1,7 +1,11 @@
 import { expect, test } from "vitest";
 
 import { InternalError } from "./errors.ts";
+import { integer, literal } from "./expression.ts";
+import type { Kernel } from "./kernel.ts";
+import { arrayBytesOf } from "./kernel.ts";
 import { parseGraph, parseKernel, parseProgram } from "./parse.ts";
+import { printKernel } from "./print.ts";
 import { verifyGraph, verifyKernel, verifyProgram } from "./verify.ts";
 
 function expectViolation(check: () => void, message: string): void {
@@ -117,16 +121,45 @@ test.each([
   ["set n = n + i", "set n = 1.0", "1.0 is f32, expected i32: set n = 1.0"],
   ["if n > 3 {", "if n {", "n is i32, expected bool: if n"],
   ["lhs x[a, c]", "lhs x[b, c]", 'axis "b" of i32 is not in scope: contract rows a < T'],
-  ["acc + to_f32(b)", "acc + to_f32(c + b)", undefined],
   ["read x: f32[T, 4]", "read x: f32[T, 4] read x: f32[T, 4]", "two buffers have one name"],
+  ["store y[t] = s", "array a: f32[2, 3] store a[0, t] = s store y[t] = a[0, t]", undefined],
+  ["store y[t] = s", "array x: f32[2]", '"x" is declared already: array x: f32[2]'],
+  ["store y[t] = s", "array a: f32[2] array a: f32[3]", '"a" is declared already: array a: f32[3]'],
+  ["store y[t] = s", "array a: f32[2, 0]", "an array is of f32 and of sizes from 1 up"],
+  ["store y[t] = s", "array a: f32[2] store a[t, t] = s", "2 indices into a, which is f32[2]"],
+  ["store y[t] = s", "array a: f32[2] store a[t] = t", "t is i32, expected f32: store a[t] = t"],
   ["serial i < T {", "serial i < T-2 {", "size T-2 may be negative as extent of i"],
   ["serial i < T {", "serial i < T to 1.0 {", "1.0 is f32, expected i32: serial i < T to 1.0"],
 ])("kernel with %s replaced by %s", (from, to, message) => {
   expect(kernel).toContain(from);
   verifyKernel(parseKernel(kernel));
   const text = kernel.replace(from, to);
-  if (message === undefined) expect(() => parseKernel(text)).toThrow('"c" is not declared here');
-  else expectViolation(() => verifyKernel(parseKernel(text)), message);
+  if (message === undefined) {
+    verifyKernel(parseKernel(text));
+    expect(printKernel(parseKernel(text))).toContain("store a[0, t] = s");
+  } else expectViolation(() => verifyKernel(parseKernel(text)), message);
+});
+
+test.each([
+  ["acc + to_f32(b)", "acc + to_f32(c + b)", '"c" is not declared here'],
+  ["store y[t] = s", "array a: f32[T]", "an array is of f32 and of sizes that are numbers"],
+  ["store y[t] = s", "array a: bf16[2]", "an array is of f32 and of sizes that are numbers"],
+  ["variable n = 0", "variable n = a[0] parallel o < 2 { array a: f32[2] }", 'no buffer "a"'],
+])("kernel with %s replaced by %s does not read", (from, to, message) => {
+  expect(kernel).toContain(from);
+  expect(() => parseKernel(kernel.replace(from, to))).toThrow(message);
+});
+
+test("an array is seen in its block only, and takes no more than the device gives", () => {
+  const text = kernel.replace("variable n = 0", "if true { array a: f32[5] } variable n = 0");
+  const inside = parseKernel(text);
+  verifyKernel(inside);
+  const outside: Kernel = {
+    ...inside,
+    body: [...inside.body, { kind: "store", buffer: "a", index: [integer(0)], value: literal(1) }],
+  };
+  expectViolation(() => verifyKernel(outside), 'there is no buffer "a": store a[0] = 1.0');
+  expect(arrayBytesOf(inside)).toBe(20);
 });
 
 test("an axis is used with the extent it was declared with, and only in its loop", () => {
@@ -236,6 +269,7 @@ test("a program stays within the capabilities it was planned for", () => {
     alignment: 16,
     maxBytes: 96,
     maxBuffersPerKernel: 2,
+    arrayBytes: 64,
   } as const;
   const legal = parseProgram(program);
   verifyProgram(legal, capabilities);
@@ -248,5 +282,11 @@ test("a program stays within the capabilities it was planned for", () => {
   expectViolation(
     () => verifyProgram(legal, { ...capabilities, maxBuffersPerKernel: 1 }),
     "2 buffers, the device binds 1 at most",
+  );
+  const withArray = parseProgram(program.replace("parallel", "array a: f32[17] parallel"));
+  verifyProgram(withArray, { ...capabilities, arrayBytes: 68 });
+  expectViolation(
+    () => verifyProgram(withArray, capabilities),
+    "kernel copy has arrays of 68 bytes, the device gives it 64",
   );
 });

@@ -100,5 +100,6 @@ export function graphCapabilities(capabilities: WgslCapabilities): Capabilities 
     alignment: capabilities.bindingAlignment,
     maxBytes: 2 ** 42,
     maxBuffersPerKernel: capabilities.maxBindings,
+    arrayBytes: 0,
   };
 }

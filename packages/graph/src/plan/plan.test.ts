@@ -17,6 +17,7 @@ const capabilities: Capabilities = {
   alignment: 16,
   maxBytes: 2 ** 20,
   maxBuffersPerKernel: 64,
+  arrayBytes: 0,
 };
 
 function programOf(graph: Graph): Program {

@@ -44,6 +44,7 @@ const capabilities: Capabilities = {
   alignment: 16,
   maxBytes: 2 ** 33,
   maxBuffersPerKernel: 1024,
+  arrayBytes: 2 ** 18,
 };
 
 /** The slow and obvious backend. */

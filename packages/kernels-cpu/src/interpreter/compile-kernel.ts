@@ -4,9 +4,17 @@
  * and the direction of accesses are checked, so that a wrong kernel is an error and not a wrong number.
  */
 import type { Expr, Kernel, Range, Reduce, Statement } from "@millrace/graph";
-import { InternalError, leftName, rangesOf, rightName, visitStatements } from "@millrace/graph";
+import {
+  InternalError,
+  elementCount,
+  leftName,
+  rangesOf,
+  rightName,
+  visitStatements,
+} from "@millrace/graph";
 import { compileContract } from "./compile-contract.ts";
 import type { Elements } from "./elements.ts";
+import { storedElements } from "./elements.ts";
 import { compileExpr, compileIndex, elementsOf, f32Rules, slotOf } from "./evaluate-expr.ts";
 import type { Execute, KernelContext, ParallelOrder } from "./kernel-context.ts";
 import { compileLoop, declareName } from "./kernel-context.ts";
@@ -89,6 +97,13 @@ function compileStatement(
         },
         next,
       ];
+    }
+    case "array": {
+      // Filled with NaN each time, so that a read of what was never stored shows.
+      const data = new Float32Array(elementCount(statement.shape));
+      const elements = storedElements(statement.dtype, statement.shape, data, statement.name);
+      const buffers = new Map([...context.buffers, [statement.name, elements]]);
+      return [() => void data.fill(Number.NaN), { ...context, buffers }];
     }
     case "assign": {
       const value = compileExpr(statement.value, context);

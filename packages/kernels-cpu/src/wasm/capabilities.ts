@@ -49,4 +49,5 @@ export const wasmCapabilities: Capabilities = {
   alignment: 64,
   maxBytes: MAX_MEMORY_BYTES,
   maxBuffersPerKernel: 900,
+  arrayBytes: 2 ** 18,
 };

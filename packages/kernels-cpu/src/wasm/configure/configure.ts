@@ -4,7 +4,7 @@
  * A loop or reduction is worth four lanes when its elements are neighbours; the estimate counts accesses per element.
  */
 import type { Dim, Expr, Kernel, Range, Statement } from "@millrace/graph";
-import { blockOf, expressionsOf, maxDim, visitExpr } from "@millrace/graph";
+import { blockOf, expressionsOf, maxDim, visitExpr, visitStatements } from "@millrace/graph";
 import type { ContractChoice } from "./contract.ts";
 import { chooseContract } from "./contract.ts";
 import { movementOf, variesWith } from "./stride.ts";
@@ -92,7 +92,7 @@ function blockCost(block: readonly Statement[], shapes: Shapes, scope: Scope | u
 
 /**
  * The names that differ between iterations of an axis, or undefined if the block cannot run four iterations at once:
- * inner loops would have different bounds, a product is inside, or a variable from outside is assigned.
+ * inner loops would have different bounds, a product or an array is inside, or a variable from outside is assigned.
  */
 function lanesThrough(block: readonly Statement[], scope: Scope): Scope | undefined {
   const varying = new Set(scope.varying);
@@ -125,6 +125,7 @@ function lanesThrough(block: readonly Statement[], scope: Scope): Scope | undefi
           for (const { name } of statement.results) varying.add(name);
           return walk(statement.body);
         case "contract":
+        case "array":
           return false;
       }
     });
@@ -316,6 +317,9 @@ function planStatement(statement: Statement, context: Context): Plan {
 /** Decides how a kernel is emitted. */
 export function configure(kernel: Kernel): Configuration {
   const shapes = new Map(kernel.buffers.map((buffer) => [buffer.name, buffer.shape]));
+  visitStatements(kernel.body, (statement) => {
+    if (statement.kind === "array") shapes.set(statement.name, statement.shape);
+  });
   const { body, choices } = planBlock(kernel.body, { shapes, lets: new Map() });
   return { body, choices };
 }

@@ -58,6 +58,8 @@ function statementWork(statement: Statement, choices: Choices, around: Dim, inLa
   const lanes = inLanes || (choice !== undefined && choice.lanes);
   const factor = lanes ? laneFactor : 1;
   switch (statement.kind) {
+    case "array":
+      return 0;
     case "let":
     case "variable":
     case "assign":

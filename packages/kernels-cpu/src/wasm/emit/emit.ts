@@ -12,7 +12,7 @@ import { scheduleSteps } from "../configure/schedule.ts";
 import { ModuleBuilder } from "./assembler.ts";
 import { emitDivided } from "./division.ts";
 import type { FunctionBuilder, FunctionRef } from "./function-builder.ts";
-import { KernelEmitter } from "./kernel-emitter.ts";
+import { KernelEmitter, placeArrays } from "./kernel-emitter.ts";
 import type { Scratch } from "./kernel-emitter.ts";
 import { Library } from "./library.ts";
 import { emitStatement } from "./statements.ts";
@@ -42,13 +42,22 @@ export const memoryImport = { module: "millrace", name: "memory" } as const;
 /** Most pages of a memory; a shared memory says how far it may grow. */
 const MAX_PAGES = 65536;
 
-/** Memory that the products of these configurations pack into, in bytes for each thread. */
-export function scratchBytes(configurations: readonly TeamConfiguration[]): number {
-  let most = 0;
-  for (const { choices } of configurations)
+/** A thread's memory for these configurations: what their products pack into, then their arrays. */
+function scratchOf(configurations: readonly TeamConfiguration[]): Omit<Scratch, "address"> {
+  let products = 0;
+  let arrays = 0;
+  for (const { body, choices } of configurations) {
     for (const choice of choices.values())
-      if (choice.kind === "contract") most = Math.max(most, scratchLayout(choice).bytes);
-  return Math.ceil(most / 64) * 64;
+      if (choice.kind === "contract") products = Math.max(products, scratchLayout(choice).bytes);
+    arrays = Math.max(arrays, placeArrays(body).bytes);
+  }
+  const before = Math.ceil(products / 64) * 64;
+  return { arrays: before, bytes: before + arrays };
+}
+
+/** Memory that these configurations need beside buffers, in bytes for each thread. */
+export function scratchBytes(configurations: readonly TeamConfiguration[]): number {
+  return scratchOf(configurations).bytes;
 }
 
 /** The configuration of each of a program's kernels for a team of threads. */
@@ -81,7 +90,8 @@ function defineKernel(
     const sizeLocals = new Map(sizes.map((name, i) => [name, f.param(buffers.length + i)]));
     const input = { ...parts, f, kernel, choices, buffers, sizes: sizeLocals };
     const k = new KernelEmitter(input, emitStatement);
-    if ([...choices.values()].some((choice) => choice.kind === "contract")) k.scratch();
+    const packs = [...choices.values()].some((choice) => choice.kind === "contract");
+    if (packs || placeArrays(body).bytes > 0) k.scratch();
     if (divisions.size > 0) emitDivided(k, body, divisions);
     else k.block(body);
   });
@@ -104,7 +114,7 @@ export function emitProgram(
   const library = new Library(module, options.constantTable);
   const team = threads > 1 ? defineTeam(module, options.control) : undefined;
   const sizes = program.sizes.map((symbol) => symbol.name);
-  const scratch = { address: options.scratch, bytes: scratchBytes(configurations) };
+  const scratch = { address: options.scratch, ...scratchOf(configurations) };
   const parts = { module, library, sizes, scratch, team, relaxed };
   const kernels = program.kernels.map((kernel, i) =>
     defineKernel(parts, kernel, configurations[i]!),

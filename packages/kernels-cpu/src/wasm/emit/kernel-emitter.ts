@@ -8,12 +8,19 @@ import type {
   Dim,
   Expr,
   Kernel,
+  PrivateArray,
   ScalarOp,
   ScalarType,
   Shape,
   Statement,
 } from "@millrace/graph";
-import { byteWidth, InternalError, multiplyDims } from "@millrace/graph";
+import {
+  byteWidth,
+  elementCount,
+  InternalError,
+  multiplyDims,
+  visitStatements,
+} from "@millrace/graph";
 import type { Choice } from "../configure/configure.ts";
 import { mergeIndex } from "../configure/merge-index.ts";
 import { accessOf } from "./address.ts";
@@ -32,10 +39,12 @@ export type Meaning =
   | { readonly kind: "value"; readonly value: Value }
   | { readonly kind: "variable"; readonly local: Local; readonly type: ScalarType };
 
-/** Memory that products pack into: `bytes` for each thread, one after the other. */
+/** Memory that products pack into and arrays lie in: `bytes` for each thread, one after the other. */
 export interface Scratch {
   readonly address: number;
   readonly bytes: number;
+  /** Where a thread's arrays begin, counted from the beginning of its memory. */
+  readonly arrays: number;
 }
 
 export type Names = ReadonlyMap<string, Meaning>;
@@ -67,6 +76,21 @@ interface Buffer {
   readonly volatile: boolean;
 }
 
+/** Arrays of a block one after the other, in bytes from the first, and how many bytes they take. */
+export function placeArrays(body: readonly Statement[]): {
+  readonly places: ReadonlyMap<PrivateArray, number>;
+  readonly bytes: number;
+} {
+  const places = new Map<PrivateArray, number>();
+  let bytes = 0;
+  visitStatements(body, (statement) => {
+    if (statement.kind !== "array") return;
+    places.set(statement, bytes);
+    bytes += Math.ceil((elementCount(statement.shape) * byteWidth(statement.dtype)) / 64) * 64;
+  });
+  return { places, bytes };
+}
+
 /** The state of one kernel's emission. */
 export class KernelEmitter {
   readonly e: Emission;
@@ -81,6 +105,7 @@ export class KernelEmitter {
   readonly #sizes: Map<string, Value> = new Map();
   readonly #statement: (k: KernelEmitter, statement: Statement) => void;
   readonly #aligned: Set<Value> = new Set();
+  readonly #arrays: ReadonlyMap<PrivateArray, number>;
   #names: Map<string, Meaning> = new Map();
   #scratch: Value | undefined;
 
@@ -90,7 +115,9 @@ export class KernelEmitter {
     this.input = input;
     this.f = f;
     this.#statement = statement;
-    const dtypes = kernel.buffers.map((buffer) => buffer.dtype);
+    this.#arrays = placeArrays(kernel.body).places;
+    // Loads name buffers by number; arrays are counted on from them.
+    const dtypes = [...kernel.buffers, ...this.#arrays.keys()].map(({ dtype }) => dtype);
     this.e = new Emission(f, input.library, this.table, computeOver(dtypes));
     for (const [name, local] of input.sizes)
       this.#sizes.set(name, this.table.local(local, "i32", 0, { natural: true }));
@@ -113,7 +140,19 @@ export class KernelEmitter {
     });
   }
 
-  /** Address of this thread's memory for products; asked for first outside of all loops. */
+  /** Puts an array's name in scope, with its place in this thread's memory. */
+  bindArray(array: PrivateArray): void {
+    const { name, dtype, shape } = array;
+    const index = this.input.kernel.buffers.length + [...this.#arrays.keys()].indexOf(array);
+    const start = this.table.integer(this.input.scratch.arrays + this.#arrays.get(array)!);
+    const strides = shape.map((_, i) =>
+      this.table.integer(shape.slice(i + 1).reduce((product, size) => product * size, 1)),
+    );
+    const base = this.table.apply("add", [this.scratch(), start]);
+    this.#buffers.set(name, { index, dtype, shape, base, strides, volatile: true });
+  }
+
+  /** Address of this thread's memory for products and arrays; asked for first outside of all loops. */
   scratch(): Value {
     if (this.#scratch) return this.#scratch;
     const { f, input } = this;

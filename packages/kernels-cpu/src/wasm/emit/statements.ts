@@ -96,11 +96,14 @@ export function emitStatement(k: KernelEmitter, statement: Statement): void {
       emitContract(k, statement, choice);
       break;
     case "store": {
-      const { dtype } = k.input.kernel.buffers[k.buffer(statement.buffer).index]!;
+      const { dtype } = k.buffer(statement.buffer);
       const access = k.access(statement.buffer, statement.index);
       emitStore(k.e, dtype, access, k.value(statement.value));
       break;
     }
+    case "array":
+      k.bindArray(statement);
+      break;
     case "if":
       emitIf(k, statement);
   }
