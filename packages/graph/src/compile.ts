@@ -15,6 +15,8 @@ import { plan } from "./plan/plan.ts";
 import { printGraph, printKernel, printProgram } from "./print.ts";
 import type { Program } from "./program.ts";
 import type { Backend, Executable, Store, Values } from "./run/backend.ts";
+import type { ProfiledRun } from "./run/profile.ts";
+import { profileRun } from "./run/profile.ts";
 
 /** What each stage made. */
 export interface Stages {
@@ -72,6 +74,11 @@ export class CompiledProgram {
     sizes: Readonly<Record<string, number>> = {},
   ): Promise<Record<string, HostTensor>> {
     return this.#executable.run(inputs, sizes);
+  }
+
+  /** The same, with the time of each step. Throws UnsupportedError where the backend cannot measure it. */
+  profile(inputs: Values, sizes: Readonly<Record<string, number>> = {}): Promise<ProfiledRun> {
+    return profileRun(this.#executable, inputs, sizes);
   }
 
   /** A stage as text. */

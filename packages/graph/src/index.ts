@@ -294,4 +294,15 @@ export { maxBytes, plan } from "./plan/plan.ts";
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";
 export { bindShapes, bindSizes } from "./run/bind.ts";
+export { chromeTrace } from "./run/chrome-trace.ts";
+export { kernelWork, tripsOf, type KernelWork } from "./run/kernel-work.ts";
+export {
+  profiledBackend,
+  profileOf,
+  type ProfiledRun,
+  type Profiler,
+  type RunProfile,
+  type StepEvent,
+} from "./run/profile.ts";
+export { rooflineTable, type Ceilings } from "./run/roofline.ts";
 export { StateTable, type StateEntry } from "./run/state-table.ts";

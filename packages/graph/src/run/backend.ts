@@ -6,6 +6,7 @@
 import type { Capabilities } from "../capabilities.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { Program, StateSpec } from "../program.ts";
+import type { ProfiledRun } from "./profile.ts";
 
 /**
  * Persistent values by name, shared by all programs loaded over them: the parameters that training updates are those
@@ -33,6 +34,8 @@ export interface Executable {
     inputs: Values,
     sizes?: Readonly<Record<string, number>>,
   ): Promise<Record<string, HostTensor>>;
+  /** The same, measuring each step; absent where the backend cannot. Runs cost nothing more for its being there. */
+  profile?(inputs: Values, sizes?: Readonly<Record<string, number>>): Promise<ProfiledRun>;
   /** Bytes taken for this program beside the store: equal to what the plan said. */
   readonly bytes: number;
   dispose(): void;

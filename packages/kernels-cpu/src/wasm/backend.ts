@@ -19,8 +19,10 @@ import {
   scratchBytes,
 } from "./emit/emit.ts";
 import { CONSTANT_TABLE_BYTES } from "./emit/library.ts";
-import type { LoadedProgram, TeamRun } from "./executable.ts";
+import { readStepLog, stepLogBytes } from "./emit/step-log.ts";
+import type { Entry, ProfiledEntry, TeamRun } from "./executable.ts";
 import { WasmExecutable } from "./executable.ts";
+import { withClock } from "./launch/clock.ts";
 import { Gang } from "./launch/gang.ts";
 import { availableThreads, hasThreads } from "./launch/thread.ts";
 import { WasmStore } from "./store.ts";
@@ -62,7 +64,9 @@ export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend
   const gang = threads > 1 ? new Gang(threads) : undefined;
   let programs = 0;
   // What is never disposed of is forgotten by the threads, too, once nobody has it any more.
-  const lostPrograms = new FinalizationRegistry<number>((id) => gang?.forget(id));
+  const lostPrograms = new FinalizationRegistry<readonly number[]>((ids) =>
+    ids.forEach((id) => gang?.forget(id)),
+  );
   const lostStores = new FinalizationRegistry<symbol>((key) => gang?.leave(key));
   return {
     name: "wasm",
@@ -81,9 +85,16 @@ export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend
           hint: "Make it with createStore() of the backend that loads the program.",
         });
       store.ensure(program.states);
-      const team = gang && store.memory.shared ? { gang, id: programs++ } : undefined;
-      const executable = loadProgram(program, store, settings, team);
-      if (team) lostPrograms.register(executable, team.id);
+      const ids: number[] = [];
+      const newTeam =
+        gang && store.memory.shared
+          ? (): Pick<TeamRun, "gang" | "id"> => {
+              ids.push(programs++);
+              return { gang, id: ids.at(-1)! };
+            }
+          : undefined;
+      const executable = loadProgram(program, store, settings, newTeam);
+      lostPrograms.register(executable, ids);
       return executable;
     },
     print: (program): string => printProgramConfiguration(program, settings),
@@ -142,12 +153,12 @@ function loadProgram(
   program: Program,
   store: WasmStore,
   settings: Settings,
-  team: Pick<TeamRun, "gang" | "id"> | undefined,
+  newTeam: (() => Pick<TeamRun, "gang" | "id">) | undefined,
 ): WasmExecutable {
   const { memory } = store;
   const { relaxed, divideFrom } = settings;
   // Over a store that another backend made for one thread there is one.
-  const threads = team ? settings.threads : 1;
+  const threads = newTeam ? settings.threads : 1;
   const configurations = configureProgram(program, threads, divideFrom);
   const blocks: number[] = [];
   const allocate = (bytes: number, purpose: string): number => {
@@ -164,26 +175,42 @@ function loadProgram(
     const constantTable = allocate(CONSTANT_TABLE_BYTES, `constants of ${program.name}`);
     const { control, shared } = memory;
     const places = { addresses, scratch, constantTable, control };
-    const bytes = emitProgram(program, configurations, { ...places, relaxed, threads, shared });
-    const module = compileModule(program, bytes);
-    const imports = { [memoryImport.module]: { [memoryImport.name]: memory.memory } };
-    const { exports } = new WebAssembly.Instance(module, imports);
-    const run = exports["run"] as (...numbers: number[]) => void;
-    const loaded = { program, store, addresses, release };
-    if (!team) return new WasmExecutable({ ...loaded, run: (sizes) => run(...sizes), team });
-    const whole: LoadedProgram = {
-      ...loaded,
-      // A team of one.
-      run: (sizes) => run(0, 1, ...sizes),
-      team: {
-        ...team,
-        store: store.key,
-        program: { name: program.name, module, imports, memory: memory.memory, control },
-        work: dividedWork(program, configurations),
-        from: divideFrom === 0 ? 0 : teamFrom(program, configurations, threads),
-      },
+    const entryOf = (stepLog: number | undefined): Entry => {
+      const options = { ...places, relaxed, threads, shared, stepLog };
+      const module = compileModule(program, emitProgram(program, configurations, options));
+      const imports = { [memoryImport.module]: { [memoryImport.name]: memory.memory } };
+      const { exports } = new WebAssembly.Instance(
+        module,
+        withClock(imports, performance.timeOrigin),
+      );
+      const run = exports["run"] as (...numbers: number[]) => void;
+      if (!newTeam) return { run: (sizes) => run(...sizes), team: undefined };
+      return {
+        // A team of one.
+        run: (sizes) => run(0, 1, ...sizes),
+        team: {
+          ...newTeam(),
+          store: store.key,
+          program: { name: program.name, module, imports, memory: memory.memory, control },
+          work: dividedWork(program, configurations),
+          from: divideFrom === 0 ? 0 : teamFrom(program, configurations, threads),
+        },
+      };
     };
-    return new WasmExecutable(whole);
+    const profiled = (): ProfiledEntry => {
+      const steps = program.steps.length;
+      const bytes = stepLogBytes(steps, threads);
+      const log = allocate(bytes, `the times of the steps of ${program.name}`);
+      const table = (): Float64Array => new Float64Array(memory.memory.buffer, log, bytes / 8);
+      return {
+        ...entryOf(log),
+        threads,
+        clear: () => void table().fill(0),
+        events: () => readStepLog(table(), steps, threads),
+      };
+    };
+    const entry = entryOf(undefined);
+    return new WasmExecutable({ program, store, addresses, release, profiled, ...entry });
   } catch (error) {
     release();
     throw error;

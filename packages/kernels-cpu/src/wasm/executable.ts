@@ -2,7 +2,16 @@
  * A program in its store's memory. In: inputs and sizes. Out: outputs, as copies. A run writes the inputs, calls one function, on
  * this thread or on all threads of the gang, and copies the outputs.
  */
-import type { Dim, Executable, HostArray, HostTensor, Program, Values } from "@millrace/graph";
+import type {
+  Dim,
+  Executable,
+  HostArray,
+  HostTensor,
+  ProfiledRun,
+  Program,
+  StepEvent,
+  Values,
+} from "@millrace/graph";
 import {
   bindSizes,
   byteWidth,
@@ -11,6 +20,7 @@ import {
   evaluateDim,
   hostArray,
   InputError,
+  profileOf,
 } from "@millrace/graph";
 import type { Gang, TeamProgram } from "./launch/gang.ts";
 import type { WasmStore } from "./store.ts";
@@ -27,15 +37,30 @@ export interface TeamRun {
   readonly from: number;
 }
 
+/** A module's entry. */
+export interface Entry {
+  /** Runs on the calling thread, given the sizes. */
+  readonly run: (sizes: readonly number[]) => void;
+  readonly team: TeamRun | undefined;
+}
+
+/** An entry that writes down when each step begins and ends. */
+export interface ProfiledEntry extends Entry {
+  readonly threads: number;
+  /** Called before a run. */
+  readonly clear: () => void;
+  /** What the last run wrote down. */
+  readonly events: () => readonly StepEvent[];
+}
+
 /** A loaded program, as `WasmExecutable` takes it over. */
-export interface LoadedProgram {
+export interface LoadedProgram extends Entry {
   readonly program: Program;
   readonly store: WasmStore;
   /** Byte address of each of the program's buffers. */
   readonly addresses: readonly number[];
-  /** Runs on the calling thread, given the sizes. */
-  readonly run: (sizes: readonly number[]) => void;
-  readonly team: TeamRun | undefined;
+  /** Makes another module of the program, which measures. */
+  readonly profiled: () => ProfiledEntry;
   /** Gives the program's memory back. */
   readonly release: () => void;
 }
@@ -45,6 +70,7 @@ export class WasmExecutable implements Executable {
   readonly program: Program;
   readonly bytes: number;
   #loaded: LoadedProgram | undefined;
+  #profiled: ProfiledEntry | undefined;
 
   constructor(loaded: LoadedProgram) {
     this.program = loaded.program;
@@ -56,22 +82,38 @@ export class WasmExecutable implements Executable {
     inputs: Values,
     sizes?: Readonly<Record<string, number>>,
   ): Promise<Record<string, HostTensor>> {
-    const loaded = this.#loaded;
-    if (!loaded)
-      throw new InputError({
-        what: "the executable has been disposed",
-        where: this.program.name,
-        hint: "Load the program again.",
-      });
+    const loaded = this.#expectLoaded();
     const bound = bindSizes(this.program, inputs, sizes);
-    return loaded.store.turns.take(() => runOnce(loaded, inputs, bound));
+    return loaded.store.turns.take(() => runOnce(loaded, loaded, inputs, bound));
+  }
+
+  async profile(inputs: Values, sizes?: Readonly<Record<string, number>>): Promise<ProfiledRun> {
+    const loaded = this.#expectLoaded();
+    const bound = bindSizes(this.program, inputs, sizes);
+    this.#profiled ??= loaded.profiled();
+    const entry = this.#profiled;
+    return loaded.store.turns.take(async () => {
+      entry.clear();
+      const outputs = await runOnce(loaded, entry, inputs, bound);
+      const rows = Array.from({ length: entry.threads }, (_, i) => `thread ${i}`);
+      return { outputs, profile: profileOf(this.program, bound, rows, entry.events()) };
+    });
+  }
+
+  #expectLoaded(): LoadedProgram {
+    if (this.#loaded) return this.#loaded;
+    throw new InputError({
+      what: "the executable has been disposed",
+      where: this.program.name,
+      hint: "Load the program again.",
+    });
   }
 
   dispose(): void {
     const loaded = this.#loaded;
     if (!loaded) return;
     this.#loaded = undefined;
-    loaded.team?.gang.forget(loaded.team.id);
+    for (const team of [loaded.team, this.#profiled?.team]) team?.gang.forget(team.id);
     void loaded.store.turns.take(loaded.release);
   }
 }
@@ -80,10 +122,11 @@ type Sizes = ReadonlyMap<string, number>;
 
 function runOnce(
   loaded: LoadedProgram,
+  { run, team }: Entry,
   inputs: Values,
   bound: Sizes,
 ): Record<string, HostTensor> | Promise<Record<string, HostTensor>> {
-  const { program, run, team } = loaded;
+  const { program } = loaded;
   for (const { name, buffer } of program.inputs)
     dataOf(loaded, buffer, bound).set(inputs[name]!.data as never);
   const sizes = program.sizes.map((symbol) => bound.get(symbol.name)!);

@@ -2,8 +2,8 @@
  * How long a kernel takes, roughly. In: a kernel's statements and what was chosen for them. Out: nanoseconds on one thread, as a
  * polynomial of the sizes. Good to a factor of two or three: enough to tell what is worth sharing among threads.
  */
-import type { Dim, Expr, Range, ScalarOp, Statement } from "@millrace/graph";
-import { addDims, multiplyDims, visitExpr } from "@millrace/graph";
+import type { Dim, Expr, ScalarOp, Statement } from "@millrace/graph";
+import { addDims, multiplyDims, tripsOf, visitExpr } from "@millrace/graph";
 import type { Choice } from "./configure.ts";
 
 /** Nanoseconds per scalar operation; four lanes do almost four at once. */
@@ -33,22 +33,6 @@ function exprWork(expr: Expr): number {
     else if (part.kind === "round") work += rounding;
   });
   return work;
-}
-
-function hasLoad(expr: Expr): boolean {
-  let found = false;
-  visitExpr(expr, (part) => {
-    found ||= part.kind === "load";
-  });
-  return found;
-}
-
-/** Iterations of a range. Where each turn of the loop around it has its own part of the range, the parts add up to it once. */
-function tripsOf(range: Range, around: Dim): Dim {
-  const { start, end, extent } = range;
-  if (start && hasLoad(start) && typeof around === "number" && around > 0)
-    return multiplyDims(extent, 1 / around);
-  return start || end ? multiplyDims(extent, 0.5) : extent;
 }
 
 type Choices = ReadonlyMap<Statement, Choice>;

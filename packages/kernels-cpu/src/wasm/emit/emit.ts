@@ -9,6 +9,7 @@ import { scratchLayout } from "../configure/contract.ts";
 import type { TeamConfiguration } from "../configure/divide.ts";
 import { configureTeam } from "../configure/divide.ts";
 import { scheduleSteps } from "../configure/schedule.ts";
+import { clockImport } from "../launch/clock.ts";
 import { ModuleBuilder } from "./assembler.ts";
 import { emitDivided } from "./division.ts";
 import type { FunctionBuilder, FunctionRef } from "./function-builder.ts";
@@ -16,6 +17,7 @@ import { KernelEmitter, placeArrays } from "./kernel-emitter.ts";
 import type { Scratch } from "./kernel-emitter.ts";
 import { Library } from "./library.ts";
 import { emitStatement } from "./statements.ts";
+import { StepLog } from "./step-log.ts";
 import { defineTeam, defineTeamRun } from "./team.ts";
 import type { Team } from "./team.ts";
 
@@ -34,6 +36,8 @@ export interface EmitOptions {
   readonly shared: boolean;
   /** Byte address of `CONTROL_BYTES` of memory for the team. */
   readonly control: number;
+  /** Byte address of `stepLogBytes` of memory: the entry writes down there when each step begins and ends. */
+  readonly stepLog?: number | undefined;
 }
 
 /** Name of the module's imported memory. */
@@ -111,6 +115,10 @@ export function emitProgram(
   const module = new ModuleBuilder();
   const limits = shared ? { maximum: MAX_PAGES, shared } : {};
   module.importMemory({ ...memoryImport, minimum: 0, ...limits });
+  const clock =
+    options.stepLog === undefined
+      ? undefined
+      : module.importFunction(memoryImport.module, clockImport, { params: [], results: ["f64"] });
   const library = new Library(module, options.constantTable);
   const team = threads > 1 ? defineTeam(module, options.control) : undefined;
   const sizes = program.sizes.map((symbol) => symbol.name);
@@ -120,11 +128,14 @@ export function emitProgram(
     defineKernel(parts, kernel, configurations[i]!),
   );
   kernels.forEach((kernel, i) => module.export(`kernel.${i}`, kernel));
+  const log = clock && new StepLog(clock, options.stepLog!, program.steps.length, team?.thread);
   const call = (f: FunctionBuilder, step: number, from: number): void => {
     const { kernel, buffers } = program.steps[step]!;
+    log?.stamp(f, step, "start");
     for (const buffer of buffers) f.i32(options.addresses[buffer]!);
     for (const param of f.params.slice(from)) f.get(param);
     f.call(kernels[kernel]!);
+    log?.stamp(f, step, "end");
   };
   const run = team
     ? defineTeamRun(

@@ -4,6 +4,7 @@
  * the run is rejected; after an end the next run starts new threads. Knows no kernels: what is computed is in the module.
  */
 import { DeviceError } from "@millrace/graph";
+import type { Imports } from "./clock.ts";
 import { abortTeam, resetControl } from "./control.ts";
 import type { Order, Report } from "./messages.ts";
 import type { StartThread, Thread } from "./thread.ts";
@@ -15,7 +16,7 @@ export interface TeamProgram {
   /** For errors. */
   readonly name: string;
   readonly module: WebAssembly.Module;
-  readonly imports: Extract<Order, { kind: "load" }>["imports"];
+  readonly imports: Imports;
   readonly memory: WebAssembly.Memory;
   /** Address of the words by which the threads keep in step. */
   readonly control: number;
@@ -114,7 +115,9 @@ export class Gang {
       members.map(async (member, thread) => {
         if (!member.loaded.has(id)) {
           member.loaded.add(id);
-          member.thread.post({ kind: "load", program: id, module, imports, memory, control });
+          const { timeOrigin: origin } = performance;
+          const parts = { module, imports, origin, memory, control };
+          member.thread.post({ kind: "load", program: id, ...parts });
         }
         const order = { kind: "run", program: id, thread, threads: this.size, sizes } as const;
         const outcome = await member.perform(order);

@@ -2,6 +2,8 @@
  * What is said between the gang and its threads. Types only: the thread's file and the gang's must agree, and share nothing else.
  */
 
+import type { Imports } from "./clock.ts";
+
 /** To a thread. */
 export type Order =
   /** Keep a program under a number. */
@@ -10,7 +12,9 @@ export type Order =
       readonly program: number;
       readonly module: WebAssembly.Module;
       /** The module's imports: name of the module, name of the memory. */
-      readonly imports: Readonly<Record<string, Readonly<Record<string, WebAssembly.Memory>>>>;
+      readonly imports: Imports;
+      /** When the clock of whoever gives the order began. */
+      readonly origin: number;
       readonly memory: WebAssembly.Memory;
       readonly control: number;
     }

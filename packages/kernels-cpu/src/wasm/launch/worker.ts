@@ -3,6 +3,7 @@
  * threads share, and runs the one it is told to. A failure makes the others give up too. This file is started by
  * its address, in Node as a worker thread, in a browser as a worker; nothing imports it.
  */
+import { withClock } from "./clock.ts";
 import { abortTeam } from "./control.ts";
 import type { Order, Report } from "./messages.ts";
 
@@ -39,8 +40,8 @@ const line = openLine();
 const programs = new Map<number, Loaded>();
 
 function load(order: Extract<Order, { kind: "load" }>): void {
-  const { program, module, imports, memory, control } = order;
-  const { exports } = new WebAssembly.Instance(module, { ...imports });
+  const { program, module, imports, origin, memory, control } = order;
+  const { exports } = new WebAssembly.Instance(module, withClock(imports, origin));
   programs.set(program, {
     run: exports["run"] as Loaded["run"],
     giveUp: () => abortTeam(memory, control),
