@@ -80,8 +80,16 @@ interface Codes {
   readonly values: Matrix;
 }
 
+/** Smallest magnitude that a scale is made for: of gradients, which may be far smaller than activations. */
+const gradientFloor = 1e-30;
+
 /** The recipe's quantisation, with f32 divisions. */
-function quantized(x: Matrix, tile: readonly [number, number], powerOfTwo = false): Codes {
+function quantized(
+  x: Matrix,
+  tile: readonly [number, number],
+  powerOfTwo = false,
+  floor = 1e-4,
+): Codes {
   const across = Math.ceil(x.columns / tile[1]);
   const tileOf = (i: number): number =>
     Math.floor(Math.floor(i / x.columns) / tile[0]) * across +
@@ -91,7 +99,7 @@ function quantized(x: Matrix, tile: readonly [number, number], powerOfTwo = fals
     largest[tileOf(i)] = Math.max(largest[tileOf(i)]!, Math.abs(v));
   });
   const scales = Array.from(largest, (amax) => {
-    const scale = Math.fround(Math.max(amax, Math.fround(1e-4)) / 448);
+    const scale = Math.fround(Math.max(amax, Math.fround(floor)) / 448);
     return powerOfTwo ? roundUpToPowerOfTwo(scale) : scale;
   });
   const scaled = Array.from(x.data, (v, i) => Math.fround(v / scales[tileOf(i)]!));
@@ -235,11 +243,14 @@ describe("linear", () => {
         const w = quantized(matrixOf(values.w), blocks).values;
         const dy = matrixOf(values.dy);
         expectClose(got["y"]!, product(x, w).data);
-        expectClose(got["dx"]!, product(quantized(dy, rows, gradient).values, transposed(w)).data);
+        expectClose(
+          got["dx"]!,
+          product(quantized(dy, rows, gradient, gradientFloor).values, transposed(w)).data,
+        );
         expectClose(
           got["dw"]!,
           product(
-            transposed(quantized(dy, columns, gradient).values),
+            transposed(quantized(dy, columns, gradient, gradientFloor).values),
             transposed(quantized(x, columns, input).values),
           ).data,
         );
@@ -342,7 +353,7 @@ describe("ragged products", () => {
     );
     checkRagged(got, [
       quantized(matrixOf(values.x), rows).values,
-      quantized(matrixOf(values.dy), rows, true).values,
+      quantized(matrixOf(values.dy), rows, true, gradientFloor).values,
       experts.map((w) => quantized(w, blocks).values),
     ]);
   });
