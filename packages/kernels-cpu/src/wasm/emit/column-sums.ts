@@ -3,36 +3,17 @@
  * of sums in memory. Four columns share a register: what is read along the depth is transposed four by four. Each
  * sum adds up in the order of the depth, so it has the bits that the tiles would give it.
  */
-import type { FunctionBuilder, Local } from "./function-builder.ts";
+import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { multiplyAdd } from "./micro-kernel.ts";
 import type { Product, SumBlock } from "./product.ts";
 import { arithmeticOf, each } from "./product.ts";
+import { transpose } from "./transpose.ts";
 import type { Value } from "./values.ts";
 
 const QUAD = 4;
 /** Registers of sums in the main loop; more hide more of an addition's latency and repeat more code. */
 const QUADS = 2;
-
-/** Four registers along the depth, of four columns, become four registers along the columns. */
-function transpose(f: FunctionBuilder, [a, b, c, d]: readonly Local[]): Local[] {
-  const shuffle = (x: Local, y: Local, lanes: readonly [number, number, number, number]): Local => {
-    f.get(x);
-    f.get(y);
-    f.shuffle32(...lanes);
-    return f.save("v128");
-  };
-  const lowAB = shuffle(a!, b!, [0, 4, 1, 5]);
-  const lowCD = shuffle(c!, d!, [0, 4, 1, 5]);
-  const highAB = shuffle(a!, b!, [2, 6, 3, 7]);
-  const highCD = shuffle(c!, d!, [2, 6, 3, 7]);
-  return [
-    shuffle(lowAB, lowCD, [0, 1, 4, 5]),
-    shuffle(lowAB, lowCD, [2, 3, 6, 7]),
-    shuffle(highAB, highCD, [0, 1, 4, 5]),
-    shuffle(highAB, highCD, [2, 3, 6, 7]),
-  ];
-}
 
 /** Adds four steps of the depth to the sums of four columns each. */
 function addSteps(

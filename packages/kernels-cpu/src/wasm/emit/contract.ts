@@ -9,23 +9,10 @@ import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { fusedTile, plainTile, TILE_DEPTH } from "./micro-kernel.ts";
-import { packPanel } from "./packing.ts";
-import type { Extent, Product } from "./product.ts";
+import { packPanels } from "./packing.ts";
+import type { Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, productOf, runBody } from "./product.ts";
 import type { Value } from "./values.ts";
-
-/** How many of a panel's places there are: all of them, if that is known. `length` is a block of `extent`. */
-function validIn(
-  k: KernelEmitter,
-  { multiple = 1 }: Extent,
-  length: Value,
-  panel: Value,
-  width: number,
-): Value {
-  const { sub, mul, min } = arithmeticOf(k);
-  const even = length.kind === "constant" ? length.value % width === 0 : multiple % width === 0;
-  return even ? k.table.integer(width) : min(width, sub(length, mul(panel, width)));
-}
 
 /** The product by tiles. */
 export function emitBlocked(k: KernelEmitter, product: Product): void {
@@ -51,18 +38,17 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
 
     eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
       const steps = paddedDepth(depthCount);
-      each(k, columnPanels, (panel) =>
-        packPanel(k, rhs, {
-          width: TILE_COLUMNS,
-          address: add(rhsBlock(depthOffset), mul(panel, steps, TILE_COLUMNS * 4)),
-          first: add(firstColumn, mul(panel, TILE_COLUMNS)),
-          valid: validIn(k, columns, columnCount, panel, TILE_COLUMNS),
-          depthAxis: depth.axis,
-          firstDepth: add(depth.first, depthOffset),
-          depth: depthCount,
-          paddedDepth: steps,
-        }),
-      );
+      packPanels(k, rhs, {
+        width: TILE_COLUMNS,
+        address: rhsBlock(depthOffset),
+        first: firstColumn,
+        length: columnCount,
+        multiple: columns.multiple ?? 1,
+        depthAxis: depth.axis,
+        firstDepth: add(depth.first, depthOffset),
+        depth: depthCount,
+        paddedDepth: steps,
+      });
     });
 
     eachBlock(k, rows.length, rowBlock, (rowOffset, rowCount) => {
@@ -70,18 +56,17 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
       const rowPanels = groups(rowCount, TILE_ROWS);
       eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
         const steps = paddedDepth(depthCount);
-        each(k, rowPanels, (panel) =>
-          packPanel(k, lhs, {
-            width: TILE_ROWS,
-            address: add(mul(panel, steps, TILE_ROWS * 4), scratch.lhs),
-            first: add(firstRow, mul(panel, TILE_ROWS)),
-            valid: validIn(k, rows, rowCount, panel, TILE_ROWS),
-            depthAxis: depth.axis,
-            firstDepth: add(depth.first, depthOffset),
-            depth: depthCount,
-            paddedDepth: steps,
-          }),
-        );
+        packPanels(k, lhs, {
+          width: TILE_ROWS,
+          address: scratch.lhs,
+          first: firstRow,
+          length: rowCount,
+          multiple: rows.multiple ?? 1,
+          depthAxis: depth.axis,
+          firstDepth: add(depth.first, depthOffset),
+          depth: depthCount,
+          paddedDepth: steps,
+        });
         each(k, columnPanels, (columnPanel) =>
           each(k, rowPanels, (rowPanel) => {
             const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);

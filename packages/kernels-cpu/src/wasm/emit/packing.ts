@@ -3,9 +3,11 @@
  * expression on (side, depth) and the axis along which four of its elements are read at once. Out: panels, padded with
  * zeros in depth; beyond the last row or column a panel repeats the last one or holds zeros, and nobody reads those sums.
  */
+import type { FunctionBuilder, Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import type { Operand } from "./product.ts";
 import { arithmeticOf, each } from "./product.ts";
+import { interleave, transpose } from "./transpose.ts";
 import type { Value } from "./values.ts";
 
 /** One panel to be filled. */
@@ -42,74 +44,135 @@ function padDepth(k: KernelEmitter, panel: Panel): void {
   k.f.memoryFill();
 }
 
-/** For each row of the side: along the depth, in lanes or one by one. */
+/** Rows that are packed together: their elements of four steps are turned in registers. */
+function rowGroups(width: number): readonly { readonly first: number; readonly rows: number }[] {
+  const groups: { first: number; rows: number }[] = [];
+  for (let first = 0; first < width;) {
+    const rows = width - first >= 4 ? 4 : width - first >= 2 ? 2 : 1;
+    groups.push({ first, rows });
+    first += rows;
+  }
+  return groups;
+}
+
+/** Stores four steps of the depth of one, two or four rows that are neighbours in a panel. */
+function storeTurned(
+  f: FunctionBuilder,
+  registers: readonly Local[],
+  stepBytes: number,
+  target: () => void,
+): void {
+  target();
+  const at = f.save("i32");
+  if (registers.length === 4) {
+    transpose(f, registers).forEach((column, step) => {
+      f.get(at);
+      f.get(column);
+      f.memory("v128.store", step * stepBytes);
+    });
+    return;
+  }
+  if (registers.length === 2) {
+    interleave(f, registers).forEach((pairs, half) => {
+      for (const lane of [0, 1] as const) {
+        f.get(at);
+        f.get(pairs);
+        f.memoryLane("v128.store64_lane", lane, (half * 2 + lane) * stepBytes);
+      }
+    });
+    return;
+  }
+  for (let lane = 0; lane < 4; lane++) {
+    f.get(at);
+    f.get(registers[0]!);
+    f.memoryLane("v128.store32_lane", lane, lane * stepBytes);
+  }
+}
+
+/** Along the depth, several rows of the side together, four steps at a time; or one by one. */
 function packAlongDepth(k: KernelEmitter, operand: Operand, panel: Panel, lanes: boolean): void {
   const { f, e } = k;
   const { add, mul, sub, min, floorTo } = arithmeticOf(k);
   const { width, address, depth, depthAxis, firstDepth } = panel;
   const last = sub(panel.valid, 1);
-  each(k, k.table.integer(width), (side) =>
-    k.scoped(() => {
-      const whole = panel.valid.kind === "constant" && panel.valid.value === width;
-      k.bind(operand.side, add(panel.first, whole ? side : min(side, last)));
-      const target = add(address, mul(side, 4));
-      const groups = lanes ? floorTo(depth, 4) : k.table.integer(0);
-      if (lanes)
-        each(
-          k,
-          groups,
-          (step) =>
-            k.scoped(() => {
-              k.bindLanes(depthAxis, add(firstDepth, step));
+  const isFull = panel.valid.kind === "constant" && panel.valid.value === width;
+  const bindSide = (side: Value): void =>
+    k.bind(operand.side, add(panel.first, isFull ? side : min(side, last)));
+  const groups = lanes ? floorTo(depth, 4) : k.table.integer(0);
+  if (lanes)
+    for (const { first, rows } of rowGroups(width))
+      each(
+        k,
+        groups,
+        (step) =>
+          k.scoped(() => {
+            k.bindLanes(depthAxis, add(firstDepth, step));
+            const registers = Array.from({ length: rows }, (_, row) => {
+              bindSide(k.table.integer(first + row));
               emitLanes(k, operand);
-              const register = f.save("v128");
-              e.emit(add(target, mul(step, width * 4)));
-              const at = f.save("i32");
-              for (let lane = 0; lane < 4; lane++) {
-                f.get(at);
-                f.get(register);
-                f.memoryLane("v128.store32_lane", lane, lane * width * 4);
-              }
-            }),
-          4,
-        );
-      if (lanes && panel.depth === panel.paddedDepth) return;
-      e.loop({ start: k.bound(groups), end: k.bound(depth) }, (index) =>
-        k.scoped(() => {
-          const step = k.counter(index);
-          k.bind(depthAxis, add(firstDepth, step));
-          e.emit(add(target, mul(step, width * 4)));
-          emitScalar(k, operand);
-          f.memory("f32.store");
-        }),
+              return f.save("v128");
+            });
+            const target = add(address, mul(step, width * 4), first * 4);
+            if (width === 1) {
+              e.emit(target);
+              f.get(registers[0]!);
+              f.memory("v128.store");
+            } else storeTurned(f, registers, width * 4, () => e.emit(target));
+          }),
+        4,
       );
-    }),
-  );
+  if (!lanes || panel.depth !== panel.paddedDepth)
+    each(k, k.table.integer(width), (side) =>
+      k.scoped(() => {
+        bindSide(side);
+        const target = add(address, mul(side, 4));
+        e.loop({ start: k.bound(groups), end: k.bound(depth) }, (index) =>
+          k.scoped(() => {
+            const step = k.counter(index);
+            k.bind(depthAxis, add(firstDepth, step));
+            e.emit(add(target, mul(step, width * 4)));
+            emitScalar(k, operand);
+            f.memory("f32.store");
+          }),
+        );
+      }),
+    );
   padDepth(k, panel);
 }
 
-/** For each step of the depth: registers along the side. A panel that is not full is filled one by one. */
-function packAlongSide(k: KernelEmitter, operand: Operand, panel: Panel): void {
+/** Offsets of the registers that fill a panel; the last one may overlap the one before it. */
+const registerOffsets = (width: number): readonly number[] =>
+  Array.from({ length: Math.ceil(width / 4) }, (_, i) => Math.min(i * 4, width - 4));
+
+/** For each step of the depth: registers along the side, of `count` panels that are full and follow each other. */
+function packFullAlongSide(k: KernelEmitter, operand: Operand, panel: Panel, count: number): void {
   const { f, e } = k;
   const { add, mul } = arithmeticOf(k);
-  const { width, address, depth, depthAxis, firstDepth, valid } = panel;
-  // The last register of a panel may overlap the one before it.
-  const offsets = Array.from({ length: Math.ceil(width / 4) }, (_, i) =>
-    Math.min(i * 4, width - 4),
-  );
-  const full = (): void =>
-    each(k, depth, (step) =>
-      k.scoped(() => {
-        k.bind(depthAxis, add(firstDepth, step));
-        const target = add(address, mul(step, width * 4));
-        for (const offset of offsets) {
-          k.bindLanes(operand.side, add(panel.first, offset));
+  const { width, address, depth, depthAxis, firstDepth, paddedDepth } = panel;
+  each(k, depth, (step) =>
+    k.scoped(() => {
+      k.bind(depthAxis, add(firstDepth, step));
+      for (let i = 0; i < count; i++) {
+        const target = add(address, mul(paddedDepth, width * 4 * i), mul(step, width * 4));
+        for (const offset of registerOffsets(width)) {
+          k.bindLanes(operand.side, add(panel.first, width * i + offset));
           e.emit(target);
           emitLanes(k, operand);
           f.memory("v128.store", offset * 4);
         }
-      }),
-    );
+      }
+    }),
+  );
+  for (let i = 0; i < count; i++)
+    padDepth(k, { ...panel, address: add(address, mul(paddedDepth, width * 4 * i)) });
+}
+
+/** The same for one panel that may not be full: then its elements are copied one by one. */
+function packAlongSide(k: KernelEmitter, operand: Operand, panel: Panel): void {
+  const { f, e } = k;
+  const { add, mul } = arithmeticOf(k);
+  const { width, address, depth, depthAxis, firstDepth, valid } = panel;
+  const full = (): void => packFullAlongSide(k, operand, panel, 1);
   const partial = (): void => {
     e.emit(address);
     f.i32(0);
@@ -126,26 +189,63 @@ function packAlongSide(k: KernelEmitter, operand: Operand, panel: Panel): void {
         }),
       ),
     );
+    padDepth(k, panel);
   };
-  if (valid.kind === "constant" && valid.value === width) full();
-  else {
-    e.emit(valid);
-    f.i32(width);
-    f.op("i32.eq");
-    f.ifElse(
-      () => e.branch(full),
-      () => e.branch(partial),
-    );
+  if (valid.kind === "constant" && valid.value === width) {
+    full();
+    return;
   }
-  padDepth(k, panel);
+  e.emit(valid);
+  f.i32(width);
+  f.op("i32.eq");
+  f.ifElse(
+    () => e.branch(full),
+    () => e.branch(partial),
+  );
 }
 
-/** Fills one panel. */
-export function packPanel(k: KernelEmitter, operand: Operand, panel: Panel): void {
-  k.scoped(() => {
-    if (operand.packing === "side") packAlongSide(k, operand, panel);
-    else packAlongDepth(k, operand, panel, operand.packing === "depth");
+/** Panels that are filled together along the side: what they have in common is read once, and cache lines are used whole. */
+const PANELS = 4;
+
+/** Panels one after the other: a stretch of the side, `length` long, for a stretch of the depth. */
+export interface PanelRow extends Omit<Panel, "valid"> {
+  readonly length: Value;
+  /** The length is a multiple of this, also where it is not known. */
+  readonly multiple: number;
+}
+
+/** Fills panels of one operand. */
+export function packPanels(k: KernelEmitter, operand: Operand, row: PanelRow): void {
+  const { e, table } = k;
+  const { add, sub, mul, min, groups, floorTo } = arithmeticOf(k);
+  const { width, length, multiple } = row;
+  const even = length.kind === "constant" ? length.value % width === 0 : multiple % width === 0;
+  const panelAt = (index: Value): Panel => ({
+    ...row,
+    address: add(row.address, mul(index, row.paddedDepth, width * 4)),
+    first: add(row.first, mul(index, width)),
+    valid: even ? table.integer(width) : min(width, sub(length, mul(index, width))),
   });
+  const alongSide = operand.packing === "side";
+  const together = alongSide
+    ? floorTo(table.apply("div", [length, table.integer(width)]), PANELS)
+    : table.integer(0);
+  if (alongSide)
+    each(
+      k,
+      together,
+      (index) => k.scoped(() => packFullAlongSide(k, operand, panelAt(index), PANELS)),
+      PANELS,
+    );
+  const count = groups(length, width);
+  if (together.kind === "constant" && together === count) return;
+  e.loop({ start: k.bound(together), end: k.bound(count) }, (index) =>
+    k.scoped(() => {
+      const panel = panelAt(k.counter(index));
+      if (alongSide) packAlongSide(k, operand, panel);
+      else packAlongDepth(k, operand, panel, operand.packing === "depth");
+    }),
+  );
 }
 
 /** Copies rows of an operand as they are, [rows][paddedDepth], for the path without panels. */
