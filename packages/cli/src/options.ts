@@ -14,6 +14,8 @@ export type Preset = (typeof presets)[number];
 export interface DeviceOptions {
   readonly device: Device;
   readonly adapter?: string;
+  readonly threads?: number;
+  readonly profile?: string;
 }
 
 /** `--device`, the same on every command. */
@@ -24,6 +26,34 @@ export function deviceOption(): Option {
 /** `--adapter`, beside it. */
 export function adapterOption(): Option {
   return new Option("--adapter <name>", "which GPU, by a part of its name (millrace doctor)");
+}
+
+/** `--threads`, beside it. */
+export function threadsOption(): Option {
+  return new Option(
+    "--threads <n>",
+    "of --device wasm; 1 shares no memory (default: the processors, at most 8)",
+  ).argParser(wholeNumber(1, 256));
+}
+
+/** `--profile`; `what` says which runs are measured. */
+export function profileOption(what: string): Option {
+  return new Option(
+    "--profile <file.json>",
+    `measure ${what}: a Chrome trace in the file, a table of the kernels on stderr`,
+  );
+}
+
+/** Ends the command if options do not go together with `--device`. */
+export function checkDevice(command: Command, { device, threads, profile }: DeviceOptions): void {
+  if (threads !== undefined && device !== "wasm")
+    badUsage(command, `option '--threads <n>' is for --device wasm, not for ${device}.`);
+  if (profile === "") badUsage(command, "option '--profile <file.json>' names no file.");
+  if (profile !== undefined && device === "interpreter")
+    badUsage(
+      command,
+      "option '--profile <file.json>' measures --device wasm and gpu, not the interpreter.",
+    );
 }
 
 /** Sizes and counts are 32-bit integers in the programs. */
@@ -37,6 +67,27 @@ export function wholeNumber(min: number, max: number = largestCount): Parser<num
       throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
     return value;
   };
+}
+
+const units: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40,
+};
+
+/** Parser of an amount of memory: bytes, or with a unit such as 512MiB or 2GB. */
+export function byteCount(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?) ?([kmgt]i?)?b?$/i.exec(text.trim()) ?? [];
+  const bytes = Math.floor(Number(digits) * units[(unit ?? "").toLowerCase()]!);
+  if (digits === undefined || !Number.isSafeInteger(bytes) || bytes < 1)
+    throw new InvalidArgumentError("Expected an amount of memory, such as 512MiB or 2GB.");
+  return bytes;
 }
 
 /** Parser of a number in an interval. */

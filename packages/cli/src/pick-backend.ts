@@ -2,19 +2,20 @@
  * The only place that knows which package computes for which `--device`. In: a device's name. Out: its backend, which whoever asked
  * gives back: a GPU keeps its memory, and threads wait for work, until then.
  */
-import { AttributeError, type Backend } from "@millrace/graph";
+import { AttributeError, type Backend, type Ceilings } from "@millrace/graph";
 
 import type { DeviceOptions } from "./options.ts";
 
-/** A backend that may hold a device or threads. */
-interface PickedBackend extends Backend {
+/** A backend that may hold a device or threads, and know what they can do. */
+export interface PickedBackend extends Backend {
+  measureCeilings?(): Promise<Ceilings | undefined>;
   dispose?(): void;
 }
 
 /** Calls `body` with the backend for `device`, created anew, and gives that back. */
 export async function withBackend<T>(
   options: DeviceOptions,
-  body: (backend: Backend) => Promise<T>,
+  body: (backend: PickedBackend) => Promise<T>,
 ): Promise<T> {
   const backend = await pickBackend(options);
   try {
@@ -24,7 +25,7 @@ export async function withBackend<T>(
   }
 }
 
-async function pickBackend({ device, adapter }: DeviceOptions): Promise<PickedBackend> {
+async function pickBackend({ device, adapter, threads }: DeviceOptions): Promise<PickedBackend> {
   if (adapter !== undefined && device !== "gpu")
     throw new AttributeError({
       what: `--adapter chooses a GPU, --device is ${device}`,
@@ -37,7 +38,7 @@ async function pickBackend({ device, adapter }: DeviceOptions): Promise<PickedBa
   const { createInterpreterBackend, createWasmBackend } = await import("@millrace/kernels-cpu");
   switch (device) {
     case "wasm":
-      return createWasmBackend();
+      return createWasmBackend(threads === undefined ? {} : { threads });
     case "interpreter":
       return createInterpreterBackend();
   }

@@ -58,12 +58,15 @@ function probeCpu(): Finding {
 const wasmPreamble = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const vector = 0x7b;
 const splat = [0x41, 0, 0xfd, 0x0f]; // i32.const 0, i8x16.splat
+/** What createWasmBackend takes unless told. */
+const threadsDetail = `programs take ${Math.min(availableParallelism(), 8)} unless told by --threads`;
 /** Smallest modules; each is invalid where its feature is missing. */
 const wasmFeatures: readonly {
   readonly name: string;
   readonly required: boolean;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly purpose: string;
+  readonly detail?: string;
 }[] = [
   {
     name: "WebAssembly SIMD",
@@ -84,6 +87,7 @@ const wasmFeatures: readonly {
     // i32.atomic.load from a shared memory
     bytes: wasmModule({ memory: [0x03, 1, 1], body: [0x41, 0, 0xfe, 0x10, 2, 0, 0x1a] }),
     purpose: "using more than one core",
+    detail: threadsDetail,
   },
   {
     name: "WebAssembly memory64",
@@ -94,13 +98,13 @@ const wasmFeatures: readonly {
 ];
 
 function probeWasm(): readonly Finding[] {
-  return wasmFeatures.map(({ name, required, bytes, purpose }) => {
+  return wasmFeatures.map(({ name, required, bytes, purpose, detail = "" }) => {
     const available = typeof WebAssembly === "object" && WebAssembly.validate(bytes);
     return {
       name,
       required,
       available,
-      detail: available ? "" : "this engine refuses a module that uses it",
+      detail: available ? detail : "this engine refuses a module that uses it",
       purpose,
       remedy: newerNode,
     };

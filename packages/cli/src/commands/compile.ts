@@ -9,8 +9,10 @@ import { type GraphName, graphNames } from "../graph-names.ts";
 import {
   adapterOption,
   badUsage,
+  checkDevice,
   type DeviceOptions,
   deviceOption,
+  threadsOption,
   withExamples,
 } from "../options.ts";
 
@@ -40,7 +42,8 @@ export function addCompile(program: Command, context: CliContext): void {
           .makeOptionMandatory(),
       )
       .addOption(deviceOption())
-      .addOption(adapterOption()),
+      .addOption(adapterOption())
+      .addOption(threadsOption()),
     [
       "compile --preset tiny --graph decode --print graph",
       "compile run --graph train --print program",
@@ -56,6 +59,7 @@ export function addCompile(program: Command, context: CliContext): void {
           `option '--preset <name>' argument '${options.preset}' is invalid. Allowed choices are ${presetNames.join(", ")}.`,
         );
     }
+    checkDevice(command, options);
     const { runCompile } = await import("./compile-run.ts");
     await runCompile(directory, options, context);
   });

@@ -8,7 +8,7 @@ import { type Checkpoint, openCheckpoint, readTokenizer } from "@millrace/model-
 import { createEngine, type Engine, type GenerationResult } from "@millrace/runtime";
 
 import type { CliContext } from "../context.ts";
-import { withBackend } from "../pick-backend.ts";
+import { withProfiledBackend } from "../profile-runs.ts";
 import type { GenerateOptions } from "./generate.ts";
 
 export async function runGenerate(
@@ -18,7 +18,7 @@ export async function runGenerate(
 ): Promise<void> {
   const checkpoint = await openCheckpoint(directory);
   try {
-    await withBackend(options, (backend) =>
+    await withProfiledBackend(options, context, (backend) =>
       generateOn(directory, { backend, checkpoint }, options, context),
     );
   } finally {

@@ -8,10 +8,13 @@ import type { CliContext } from "../context.ts";
 import {
   adapterOption,
   badUsage,
+  checkDevice,
   type DeviceOptions,
   deviceOption,
   numberIn,
+  profileOption,
   speculation,
+  threadsOption,
   tokenIds,
   wholeNumber,
   withExamples,
@@ -70,7 +73,9 @@ export function addGenerate(program: Command, context: CliContext): void {
       )
       .option("--json", "one JSON object on stdout: tokens, text, drafted, accepted, speeds")
       .addOption(deviceOption())
-      .addOption(adapterOption()),
+      .addOption(adapterOption())
+      .addOption(threadsOption())
+      .addOption(profileOption("every run, of prompt and tokens")),
     [
       'generate run --prompt "interface " --max-tokens 64',
       "generate run --prompt-ids 1,2,3 --temperature 0.8 --top-p 0.95 --seed 7",
@@ -79,6 +84,7 @@ export function addGenerate(program: Command, context: CliContext): void {
   ).action(async (directory: string, options: GenerateOptions, command: Command) => {
     if (options.prompt === undefined && options.promptIds === undefined)
       badUsage(command, "one of '--prompt <text>' and '--prompt-ids <ids>' is needed.");
+    checkDevice(command, options);
     const { runGenerate } = await import("./generate-run.ts");
     await runGenerate(directory, options, context);
   });

@@ -14,21 +14,22 @@ import {
 import { nodeDirectory, openCheckpoint, openSafetensorsFile } from "@millrace/model-v3/node";
 
 import type { CliContext } from "../context.ts";
-import { withBackend } from "../pick-backend.ts";
+import { withProfiledBackend } from "../profile-runs.ts";
 import { tokenIdsOf } from "../token-ids-of.ts";
 import type { LogitsOptions } from "./logits.ts";
 
 export async function runLogits(
   directory: string,
   { input, out, attention, ...device }: LogitsOptions,
-  { stderr }: CliContext,
+  context: CliContext,
 ): Promise<void> {
+  const { stderr } = context;
   const checkpoint = await openCheckpoint(directory);
   try {
     const { config, weights } = checkpoint;
     const ids = await readIds(input, config);
     const [batch, tokens] = ids.shape as [number, number];
-    await withBackend(device, async (backend) => {
+    await withProfiledBackend(device, context, async (backend) => {
       const store = backend.createStore();
       try {
         stderr.write(`loading ${directory}\n`);

@@ -5,7 +5,15 @@
 import { type Command, Option } from "commander";
 
 import type { CliContext } from "../context.ts";
-import { adapterOption, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import {
+  adapterOption,
+  checkDevice,
+  type DeviceOptions,
+  deviceOption,
+  profileOption,
+  threadsOption,
+  withExamples,
+} from "../options.ts";
 
 export const attentionForms = ["naive", "absorbed"] as const;
 
@@ -29,9 +37,12 @@ export function addLogits(program: Command, context: CliContext): void {
           .default("naive"),
       )
       .addOption(deviceOption())
-      .addOption(adapterOption()),
+      .addOption(adapterOption())
+      .addOption(threadsOption())
+      .addOption(profileOption("the run")),
     ["logits run --input ids.safetensors --out logits.safetensors --attention absorbed"],
-  ).action(async (directory: string, options: LogitsOptions) => {
+  ).action(async (directory: string, options: LogitsOptions, command: Command) => {
+    checkDevice(command, options);
     const { runLogits } = await import("./logits-run.ts");
     await runLogits(directory, options, context);
   });

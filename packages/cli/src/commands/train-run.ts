@@ -4,11 +4,12 @@
  */
 import { dirname, join, resolve } from "node:path";
 
+import type { Backend } from "@millrace/graph";
 import type { DefaultSettings, TrainingSettings } from "@millrace/trainer";
-import type { JsonValue } from "@millrace/trainer/node";
+import type { JsonValue, TrainResult } from "@millrace/trainer/node";
 
 import { CommandFailed, type CliContext } from "../context.ts";
-import { withBackend } from "../pick-backend.ts";
+import { withProfiledBackend } from "../profile-runs.ts";
 import type { TrainOptions } from "./train.ts";
 
 export async function runTrain(options: TrainOptions, context: CliContext): Promise<void> {
@@ -50,7 +51,7 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
   );
   const interrupt = interruptible();
   try {
-    const result = await withBackend(options, (backend) =>
+    const trainOn = (backend: Backend): Promise<TrainResult> =>
       trainer.train({
         config,
         backend,
@@ -59,11 +60,14 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
         directory: options.out,
         resume: options.resume,
         beside,
+        memoryLimit: options.memoryLimit,
         progress: stderr,
         signal: interrupt.signal,
         title: begun || name === undefined ? config.modelType : `${name} preset`,
-      }),
-    );
+      });
+    // The first steps are slower: the engine is still compiling them.
+    const steady = { program: "train_step", measure: 5, keep: 3 };
+    const result = await withProfiledBackend(options, context, trainOn, steady);
     if (result.interrupted) throw new CommandFailed();
     const { heldOut } = result;
     const gzip = trainer.gzipBitsPerByte(dataset.heldOutText);

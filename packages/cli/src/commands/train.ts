@@ -8,11 +8,15 @@ import type { CliContext } from "../context.ts";
 import {
   adapterOption,
   badUsage,
+  byteCount,
+  checkDevice,
   type DeviceOptions,
   deviceOption,
   numberIn,
   type Preset,
   presets,
+  profileOption,
+  threadsOption,
   wholeNumber,
   withExamples,
 } from "../options.ts";
@@ -32,6 +36,7 @@ export interface TrainOptions extends DeviceOptions {
   readonly tokenizer?: string;
   readonly seed?: number;
   readonly resume?: boolean;
+  readonly memoryLimit?: number;
 }
 
 export function addTrain(program: Command, context: CliContext): void {
@@ -84,11 +89,18 @@ export function addTrain(program: Command, context: CliContext): void {
         "a tokenizer.json (default: the one beside --config, else bytes)",
       )
       .option(
+        "--memory-limit <size>",
+        "such as 512MiB or 2GB: layers are recomputed in the backward pass until a step fits (default: what the device offers)",
+        byteCount,
+      )
+      .option(
         "--resume",
         "go on from the last whole checkpoint in --out; what is not named stays as it was begun",
       )
       .addOption(deviceOption())
-      .addOption(adapterOption()),
+      .addOption(adapterOption())
+      .addOption(threadsOption())
+      .addOption(profileOption("three steady steps, the third to the fifth")),
     [
       'train --preset tiny --data "docs/**/*.md" --out run',
       "train --config my/config.json --data a.txt b.txt --out run --steps 2000 --precision bf16",
@@ -97,6 +109,7 @@ export function addTrain(program: Command, context: CliContext): void {
   ).action(async (options: TrainOptions, command: Command) => {
     for (const pattern of options.data)
       if (pattern === "") badUsage(command, "option '--data <glob...>' has an empty pattern.");
+    checkDevice(command, options);
     const { runTrain } = await import("./train-run.ts");
     await runTrain(options, context);
   });

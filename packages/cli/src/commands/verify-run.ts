@@ -3,7 +3,7 @@
  * tensor is met.
  */
 import type { CliContext } from "../context.ts";
-import { withBackend } from "../pick-backend.ts";
+import { withProfiledBackend } from "../profile-runs.ts";
 import { openCase } from "../verify/case.ts";
 import { allMet, printJson, printTable } from "../verify/print-rows.ts";
 import { verifyCase } from "../verify/verify-case.ts";
@@ -12,10 +12,11 @@ import type { VerifyOptions } from "./verify.ts";
 export async function runVerify(
   directory: string,
   options: VerifyOptions,
-  { stdout, stderr }: CliContext,
+  context: CliContext,
 ): Promise<boolean> {
   const { device, json } = options;
-  return withBackend(options, async (backend) => {
+  const { stdout, stderr } = context;
+  return withProfiledBackend(options, context, async (backend) => {
     const opened = await openCase(directory, backend);
     try {
       const rows = await verifyCase(opened, {

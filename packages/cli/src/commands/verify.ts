@@ -5,7 +5,15 @@
 import type { Command } from "commander";
 
 import { type CliContext, CommandFailed } from "../context.ts";
-import { adapterOption, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import {
+  adapterOption,
+  checkDevice,
+  type DeviceOptions,
+  deviceOption,
+  profileOption,
+  threadsOption,
+  withExamples,
+} from "../options.ts";
 
 export interface VerifyOptions extends DeviceOptions {
   readonly json?: boolean;
@@ -19,9 +27,12 @@ export function addVerify(program: Command, context: CliContext): void {
       .argument("<case-dir>", "directory with expected.safetensors, and config and weights if any")
       .option("--json", "one JSON object on stdout")
       .addOption(deviceOption())
-      .addOption(adapterOption()),
+      .addOption(adapterOption())
+      .addOption(threadsOption())
+      .addOption(profileOption("every run")),
     ["verify golden/v3-base", "verify golden/train-step --device interpreter --json"],
-  ).action(async (directory: string, options: VerifyOptions) => {
+  ).action(async (directory: string, options: VerifyOptions, command: Command) => {
+    checkDevice(command, options);
     const { runVerify } = await import("./verify-run.ts");
     if (!(await runVerify(directory, options, context))) throw new CommandFailed();
   });

@@ -59,6 +59,9 @@ const cut = (text: string, width: number): string =>
 const percent = (part: number, whole: number): string =>
   whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : "";
 
+const counted = (count: number, noun: string): string =>
+  `${count} ${noun}${count === 1 ? "" : "s"}`;
+
 const giga = (amount: number, ms: number): string =>
   amount > 0 ? gigaPerSecond(amount, ms).toFixed(1) : "";
 
@@ -99,7 +102,8 @@ export function rooflineTable(runs: readonly RunProfile[], ceilings?: Ceilings):
   const ops = [...Map.groupBy(rows, opOf)]
     .map(([op, list]) => merged(op, list))
     .toSorted((x, y) => y.threadMs - x.threadMs);
-  const threads = Math.max(0, ...runs.map((run) => run.rows.length));
+  const rowNames = new Set(runs.flatMap((run) => run.rows));
+  const [kind = "thread"] = [...rowNames].map((name) => name.split(" ")[0]);
   const idle = Math.max(0, total - busy);
   return [
     line("kernel", head, "scope of its first step"),
@@ -113,7 +117,7 @@ export function rooflineTable(runs: readonly RunProfile[], ceilings?: Ceilings):
     line("op", head, ""),
     ...ops.map((row) => line(row.kernel, cells(row), "")),
     "",
-    `${runs.length} ${runs.length === 1 ? "run" : "runs"} on ${threads} ${threads === 1 ? "row" : "rows"}; ms are those of the whole machine: a thread's, divided by the number of threads`,
+    `${counted(runs.length, "run")} on ${counted(rowNames.size, kind)}; ms are the time of all of them together divided by their number`,
     ...(ceilings
       ? [
           `ceilings of this machine: ${giga(ceilings.flops, 1e3)} GFLOP/s, ${giga(ceilings.bytes, 1e3)} GB/s; roofline is the share of what they allow`,

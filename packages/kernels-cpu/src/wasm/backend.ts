@@ -3,8 +3,9 @@
  * of its own in it. Everything is placed when the program is loaded. With several threads the memory is shared, and a
  * gang of threads, which the stores of a backend have in common, runs what is worth it.
  */
-import type { Backend, Executable, Program, Store } from "@millrace/graph";
+import type { Backend, Ceilings, Executable, Program, Store } from "@millrace/graph";
 import { AttributeError, InputError, UnsupportedError } from "@millrace/graph";
+import { measureCeilings } from "./ceilings/ceilings.ts";
 import { probeWasm, wasmCapabilities } from "./capabilities.ts";
 import type { WasmFeatures } from "./capabilities.ts";
 import { dividedWork, teamFrom } from "./configure/schedule.ts";
@@ -43,6 +44,8 @@ export interface WasmBackendOptions {
 export interface WasmBackend extends Backend {
   /** Threads that run a program together. */
   readonly threads: number;
+  /** What these threads do at best on this machine, measured now; undefined where the engine has no relaxed SIMD. */
+  measureCeilings(): Promise<Ceilings | undefined>;
   /** Stops the threads, if there are any; a later run starts new ones. */
   dispose(): void;
 }
@@ -98,6 +101,7 @@ export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend
       return executable;
     },
     print: (program): string => printProgramConfiguration(program, settings),
+    measureCeilings: () => measureCeilings(gang, programs++),
     dispose: () => gang?.stop(),
   };
 }

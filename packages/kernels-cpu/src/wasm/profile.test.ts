@@ -5,6 +5,7 @@ import { compile, declare, exp, linear, mul, softmax, sum } from "@millrace/grap
 import { afterAll, expect, it } from "vitest";
 import type { WasmBackend } from "./backend.ts";
 import { createWasmBackend } from "./backend.ts";
+import { probeWasm } from "./capabilities.ts";
 import { configureProgram, emitProgram } from "./emit/emit.ts";
 
 const graph = declare("layers", (b) => {
@@ -76,6 +77,20 @@ it("a module that does not measure imports no clock", async () => {
   };
   expect(imports()).toEqual(["memory"]);
   expect(imports(64)).toEqual(["now", "memory"]);
+});
+
+it.each([1, 2])("ceilings of %i threads", async (threads) => {
+  const backend = createWasmBackend({ threads });
+  backends.push(backend);
+  const ceilings = await backend.measureCeilings();
+  if (!probeWasm().relaxedSimd) expect(ceilings).toBeUndefined();
+  else {
+    expect(ceilings!.flops).toBeGreaterThan(0);
+    expect(ceilings!.bytes).toBeGreaterThan(0);
+  }
+  // The threads are free for programs again.
+  const program = await compile(graph, backend);
+  await program.run({ x });
 });
 
 it("a disposed program cannot be measured", async () => {

@@ -1,0 +1,72 @@
+/**
+ * What the machine does at best: multiply-adds in registers, and reads from memory. In: the threads of a backend. Out: operations and bytes a
+ * second of all of them together, the best of a few short rounds, or undefined where the engine lacks the fused multiply-add.
+ */
+import type { Ceilings } from "@millrace/graph";
+import type { Gang } from "../launch/gang.ts";
+import { ceilingMemory, ceilingModule, FLOPS_PER_ROUND, READ_STEP } from "./ceiling-module.ts";
+
+const ROUNDS = 5;
+const FMA_TURNS = 400_000;
+/** All threads together read more than caches hold. */
+const READ_BYTES = 2 ** 28;
+const PAGE = 65536;
+
+/** Does one loop, on all threads at the same time. */
+type Loop = (loop: 0 | 1, amount: number) => void | Promise<void>;
+
+async function bestMs(once: () => void | Promise<void>): Promise<number> {
+  let best = Infinity;
+  for (let round = 0; round < ROUNDS; round++) {
+    const start = performance.now();
+    await once();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+/**
+ * Measures with the calling thread, or with those of a gang, which knows the module by the given number from then on. Takes about
+ * half a second.
+ */
+export async function measureCeilings(
+  gang: Gang | undefined,
+  id: number,
+): Promise<Ceilings | undefined> {
+  // One page for what keeps the threads in step.
+  const pages = READ_BYTES / PAGE + 1;
+  const bytes = ceilingModule(gang && pages);
+  if (!WebAssembly.validate(bytes)) return undefined;
+  const limits = gang ? { maximum: pages, shared: true } : {};
+  const memory = new WebAssembly.Memory({ initial: pages, ...limits });
+  // Memory that was never written is one page of zeros, which a cache holds.
+  new Uint8Array(memory.buffer, 0, READ_BYTES).fill(1);
+  const module = new WebAssembly.Module(bytes);
+  const imports = { [ceilingMemory.module]: { [ceilingMemory.name]: memory } };
+  const threads = gang?.size ?? 1;
+  const store = Symbol("ceilings");
+  const name = "ceilings";
+  const control = READ_BYTES;
+  const program = { name, module, imports, memory, control };
+  const loop: Loop = gang
+    ? (which, amount) => gang.run({ id, store, program }, [which, amount])
+    : onThis(module, imports);
+  const share = Math.floor(READ_BYTES / threads / READ_STEP) * READ_STEP;
+  try {
+    const fmaMs = await bestMs(() => loop(0, FMA_TURNS));
+    const readMs = await bestMs(() => loop(1, share));
+    return {
+      flops: (threads * FMA_TURNS * FLOPS_PER_ROUND * 1e3) / fmaMs,
+      bytes: (threads * share * 1e3) / readMs,
+    };
+  } finally {
+    gang?.forget(id);
+    gang?.leave(store);
+  }
+}
+
+function onThis(module: WebAssembly.Module, imports: WebAssembly.Imports): Loop {
+  const { exports } = new WebAssembly.Instance(module, imports);
+  const run = exports["run"] as (...numbers: number[]) => void;
+  return (loop, amount) => run(0, 1, loop, amount);
+}
