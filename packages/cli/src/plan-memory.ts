@@ -2,7 +2,7 @@
  * What a model's programs take. In: a configuration. Out: for each graph the bytes of its arena and of its state, from the plan
  * itself: the numbers a backend then allocates. Nothing is allocated here.
  */
-import { buildProgram, dtypes, maxBytes } from "@millrace/graph";
+import { buildProgram, dtypes, stateBytes } from "@millrace/graph";
 import type { ModelConfig } from "@millrace/model-v3";
 
 import { type GraphName, graphNames } from "./graph-names.ts";
@@ -30,8 +30,8 @@ export function planMemory(config: ModelConfig): Record<GraphName, PlanMemory> {
   const entries = graphNames.map((name) => {
     const { graph, sizes } = declareModelGraph(config, name);
     const { program } = buildProgram(graph, unlimited);
-    const stateBytes = program.states.reduce((sum, { type }) => sum + maxBytes(type), 0);
-    return [name, { arenaBytes: program.arenaBytes, stateBytes, sizes }] as const;
+    const { arenaBytes } = program;
+    return [name, { arenaBytes, stateBytes: stateBytes(program), sizes }] as const;
   });
   return Object.fromEntries(entries) as Record<GraphName, PlanMemory>;
 }

@@ -235,6 +235,7 @@ export { updateSlice } from "./declare/ops/state.ts";
 
 // differentiate
 export { differentiate, gradients } from "./differentiate/differentiate.ts";
+export type { GradientOptions } from "./differentiate/differentiate.ts";
 export { customVjp, stopGradient, type CustomVjp } from "./differentiate/custom-vjp.ts";
 
 // declare: composites
@@ -289,7 +290,7 @@ export { type Group, type GroupedGraph } from "./fuse/group.ts";
 export { printGroups } from "./fuse/print-groups.ts";
 export { rewrite, type Rule } from "./fuse/rewrite.ts";
 export { lower, type LoweredGraph } from "./lower/lower.ts";
-export { maxBytes, plan } from "./plan/plan.ts";
+export { maxBytes, plan, stateBytes } from "./plan/plan.ts";
 
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";

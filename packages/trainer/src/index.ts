@@ -5,6 +5,7 @@
 export type { TrainingSettings } from "./trainer.ts";
 export { defaultSettings, type DefaultSettings } from "./defaults.ts";
 export { declareEvaluation, declareTrainStep, type TrainStepOptions } from "./train-step.ts";
+export { type FittedTrainStep, fitTrainStep } from "./fit-train-step.ts";
 export { evaluate, type HeldOutResult, loadsOf } from "./evaluate.ts";
 
 // losses, balance, optimizer: declarations for graphs of one's own

@@ -45,6 +45,11 @@ export interface TrainStepOptions {
   readonly maxGradNorm?: number | undefined;
   readonly adamW?: AdamWOptions | undefined;
   /**
+   * How many layers, from the first on and MTP modules included, the backward pass computes once more instead of keeping what is
+   * inside them; 0 unless told. See `fitTrainStep`.
+   */
+  readonly recomputedLayers?: number | undefined;
+  /**
    * Also give, as outputs: `logits`, `mtp.logits` (of the first module), `grad.<parameter>` before clipping, `bias.layers.<i>` as
    * this step used it, `balance.layers.<i>.f`, `.P` and `.loss`, and `grad_balance.<gate weight>` of the balance loss alone.
    */
@@ -80,7 +85,11 @@ export function declareTrainStep(config: ModelConfig, options: TrainStepOptions)
     const specs = parameterTable(config);
     const trained = specs.filter((spec) => spec.trainable);
     const parameters = trained.map(({ name }) => losses.parameter(name));
-    const grads = gradients(losses.total, parameters);
+    const recompute = Array.from(
+      { length: options.recomputedLayers ?? 0 },
+      (_, i) => `layers.${i}`,
+    );
+    const grads = gradients(losses.total, parameters, { recompute });
     const clipping = b.scope("clip", () => clipByGlobalNorm(grads, options.maxGradNorm ?? 1));
     b.scope("optimizer", () => {
       const optimizer = adamW(b, learningRate, step, options.adamW ?? defaultAdamW);

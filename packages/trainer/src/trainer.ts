@@ -23,6 +23,7 @@ import { restoreState, writeModelState, writeMomentState } from "./checkpoint/st
 import { createBatchSource, heldOutBatches } from "./data/batch.ts";
 import type { TokenDataset } from "./data/token-dataset.ts";
 import { evaluate, type HeldOutResult, loadsOf } from "./evaluate.ts";
+import { fitTrainStep } from "./fit-train-step.ts";
 import { openMetricsFile } from "./metrics-file.ts";
 import {
   createProgressLine,
@@ -33,7 +34,7 @@ import {
 import { learningRateAt, type Schedule, scheduleOver } from "./optimizer/schedule.ts";
 import { metricsName, openRunDirectory, reportName } from "./run-directory.ts";
 import { writeRunReport } from "./run-report.ts";
-import { declareEvaluation, declareTrainStep } from "./train-step.ts";
+import { declareEvaluation } from "./train-step.ts";
 
 /** What fixes the bits of a run, besides its data. */
 export interface TrainingSettings {
@@ -73,6 +74,8 @@ export interface TrainOptions {
   readonly beside?: ReadonlyMap<string, Uint8Array> | undefined;
   /** Where the model and the moments live; one of its own unless given, disposed at the end. */
   readonly store?: Store | undefined;
+  /** Most bytes that a step may take, parameters and moments included; what the device offers unless told. */
+  readonly memoryLimit?: number | undefined;
   readonly progress: ProgressStream;
   /** Aborted: the step is finished, a checkpoint is made, and `train` returns. */
   readonly signal?: AbortSignal | undefined;
@@ -113,11 +116,17 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     heldOutBatches({ tokens: dataset.heldOut, batchSize, sequenceLength, maxBatches });
   const size = { batch: batchSize, sequenceLength };
   const { mtpLossWeight, biasUpdateSpeed } = settings;
-  const step = await compile(
-    declareTrainStep(config, { ...size, precision, mtpLossWeight, biasUpdateSpeed }),
-    backend,
-    { store },
+  const fitted = fitTrainStep(
+    config,
+    { ...size, precision, mtpLossWeight, biasUpdateSpeed },
+    backend.capabilities,
+    options.memoryLimit,
   );
+  if (fitted.recomputedLayers > 0)
+    progress.write(
+      `The backward pass recomputes ${fitted.recomputedLayers} layers to stay within ${options.memoryLimit ?? backend.capabilities.maxBytes} bytes.\n`,
+    );
+  const step = await compile(fitted.graph, backend, { store });
   const evaluation = await compile(declareEvaluation(config, size), backend, { store });
   const metrics = openMetricsFile(join(directory, metricsName), first);
   const line = createProgressLine({

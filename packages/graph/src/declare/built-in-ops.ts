@@ -4,6 +4,7 @@
  */
 import type { AnyOp } from "../op.ts";
 import { stopGradientOp } from "../differentiate/custom-vjp.ts";
+import { checkpointOp } from "../differentiate/rematerialize.ts";
 import { attentionOp } from "./composites/attention.ts";
 import { bf16LinearOp, bf16RaggedDotOp } from "./composites/bf16-matmul.ts";
 import { blockDequantizeOp, blockQuantizeOp } from "./composites/block-quantize.ts";
@@ -153,4 +154,5 @@ export const builtInOps: readonly AnyOp[] = [
   topKOp,
   updateSliceOp,
   stopGradientOp,
+  checkpointOp,
 ];

@@ -11,9 +11,19 @@ import { formatType, shapesEqual } from "../shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { GraphBuilder } from "../declare/builder.ts";
 import { Cotangents, zeros } from "./accumulate.ts";
+import { Recomputed } from "./rematerialize.ts";
+
+export interface GradientOptions {
+  /** Scopes such as `layers.3` whose values the backward pass computes once more, so that memory does not hold them until then. */
+  readonly recompute?: readonly string[];
+}
 
 /** Derivatives of the scalar `loss` by each of `wrt`, of their types; zeros where it does not depend on one. */
-export function gradients(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
+export function gradients(
+  loss: Tensor,
+  wrt: readonly Tensor[],
+  { recompute = [] }: GradientOptions = {},
+): Tensor[] {
   const b = loss.builder;
   if (!isFloat(loss.dtype))
     throw new DTypeError({
@@ -41,7 +51,8 @@ export function gradients(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
         hint: "Only floats have derivatives.",
       });
   }
-  return pullBack(b, [loss], [b.scalar(1, loss.dtype)], wrt, 0).map(
+  const forward = new Recomputed(b, recompute);
+  return pullBack(b, forward, { outputs: [loss], cotangents: [b.scalar(1, loss.dtype)] }, wrt).map(
     (ct, i) => ct ?? zeros(b, wrt[i]!.type),
   );
 }
@@ -92,16 +103,21 @@ export function differentiate(graph: Graph, loss: string, wrt: readonly string[]
   return b.finish(Object.fromEntries(outputs));
 }
 
+interface Pulled {
+  readonly outputs: readonly Tensor[];
+  readonly cotangents: readonly (Tensor | undefined)[];
+}
+
 /**
  * Cotangents of `sources`, given those of `outputs`. Only nodes from `first` on are walked: what comes before is
  * either a source or does not matter.
  */
 function pullBack(
   b: GraphBuilder,
-  outputs: readonly Tensor[],
-  cotangents: readonly (Tensor | undefined)[],
+  forward: Recomputed,
+  { outputs, cotangents }: Pulled,
   sources: readonly Tensor[],
-  first: number,
+  first = 0,
 ): readonly (Tensor | undefined)[] {
   const last = Math.max(...outputs.map(({ ref }) => ref.node));
   const matters = dependents(b, sources, first, last);
@@ -116,7 +132,7 @@ function pullBack(
     const given = node.outputs.map((_, output) => sums.total({ node: id, output }));
     if (given.every((ct) => ct === undefined)) continue;
     b.withPath(node.scope, () => {
-      const parts = vjpOf(b, node, given);
+      const parts = vjpOf(b, forward, node, given);
       node.inputs.forEach((ref, i) => add(ref, parts[i]));
     });
   }
@@ -141,14 +157,17 @@ function dependents(
 /** Cotangents of a node's inputs, checked. A composite without a vjp is declared again in parts and walked through. */
 function vjpOf(
   b: GraphBuilder,
+  forward: Recomputed,
   node: Node,
   cotangents: readonly (Tensor | undefined)[],
 ): readonly (Tensor | undefined)[] {
   const { op, attrs } = node;
-  const inputs = node.inputs.map((ref) => b.tensor(ref));
   if (op.vjp === "none") return [];
+  const inputs = node.inputs.map((ref) => forward.read(ref, node.scope));
   if (op.vjp) {
-    const outputs = node.outputs.map((_, output) => b.tensor({ node: node.id, output }));
+    const outputs = node.outputs.map((_, output) =>
+      forward.read({ node: node.id, output }, node.scope),
+    );
     const parts = op.vjp({ attrs, inputs, outputs, cotangents });
     parts.forEach((part, i) => checkCotangent(node, inputs[i], part, i));
     return parts;
@@ -156,7 +175,7 @@ function vjpOf(
   if (op.body.class !== "composite") return [];
   const first = b.nodes.length;
   const outputs = op.body.decompose(inputs, attrs);
-  return pullBack(b, outputs, cotangents, inputs, first);
+  return pullBack(b, forward, { outputs, cotangents }, inputs, first);
 }
 
 function checkCotangent(

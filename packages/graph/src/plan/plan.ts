@@ -21,6 +21,11 @@ export function maxBytes({ dtype, shape }: TensorType): number {
   return maxDim(shapeSize(shape)) * byteWidth(dtype);
 }
 
+/** Bytes that the states of a program take. */
+export function stateBytes({ states }: Pick<Program, "states">): number {
+  return states.reduce((sum, { type }) => sum + maxBytes(type), 0);
+}
+
 export function plan(lowered: LoweredGraph, capabilities: Capabilities): Program {
   const { graph } = lowered;
   const { calls, outputs } = alias(lowered);
@@ -38,10 +43,10 @@ export function plan(lowered: LoweredGraph, capabilities: Capabilities): Program
   const inArena = storages.filter(({ kind }) => kind === "input" || kind === "temporary");
   const lifetimes = lifetimesOf(inArena, { calls, outputs });
   const { offsets, bytes } = placeInArena(lifetimes, capabilities.alignment);
-  const stateBytes = states.reduce((sum, { type }) => sum + maxBytes(type), 0);
-  if (bytes + stateBytes > capabilities.maxBytes)
+  const kept = stateBytes({ states });
+  if (bytes + kept > capabilities.maxBytes)
     throw new DeviceError({
-      what: `the program needs ${bytes} bytes beside ${stateBytes} bytes of state, the device offers ${capabilities.maxBytes}`,
+      what: `the program needs ${bytes} bytes beside ${kept} bytes of state, the device offers ${capabilities.maxBytes}`,
       where: graph.name,
       hint: "Use a smaller batch, fewer tokens at once, or a smaller model.",
     });

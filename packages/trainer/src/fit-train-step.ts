@@ -1,0 +1,55 @@
+/**
+ * A training step that fits into memory. In: a configuration, what the device can do and the most bytes that the step may take.
+ * Out: the step with the fewest recomputed layers that fits. Plans, runs nothing. Source: arXiv 1604.06174.
+ */
+import {
+  buildProgram,
+  type Capabilities,
+  DeviceError,
+  type Graph,
+  stateBytes,
+} from "@millrace/graph";
+import type { ModelConfig } from "@millrace/model-v3";
+
+import { declareTrainStep, type TrainStepOptions } from "./train-step.ts";
+
+export interface FittedTrainStep {
+  readonly graph: Graph;
+  /** Layers whose insides the backward pass computes once more. */
+  readonly recomputedLayers: number;
+  /** Parameters, moments and everything a step holds at its peak. */
+  readonly bytes: number;
+}
+
+/** Throws DeviceError when the step does not fit with every layer recomputed either. */
+export function fitTrainStep(
+  config: ModelConfig,
+  options: Omit<TrainStepOptions, "recomputedLayers">,
+  capabilities: Capabilities,
+  maxBytes: number = capabilities.maxBytes,
+): FittedTrainStep {
+  const layers = config.numHiddenLayers + config.numNextnPredictLayers;
+  const attempt = (recomputedLayers: number): FittedTrainStep => {
+    const graph = declareTrainStep(config, { ...options, recomputedLayers });
+    const unlimited = { ...capabilities, maxBytes: Number.POSITIVE_INFINITY };
+    const { program } = buildProgram(graph, unlimited);
+    return { graph, recomputedLayers, bytes: program.arenaBytes + stateBytes(program) };
+  };
+  const plain = attempt(0);
+  if (plain.bytes <= maxBytes) return plain;
+  let best = attempt(layers);
+  if (best.bytes > maxBytes)
+    throw new DeviceError({
+      what: `a step takes ${best.bytes} bytes with every layer recomputed, ${maxBytes} are allowed`,
+      where: "training",
+      hint: "Use fewer or shorter sequences per step, or a smaller model.",
+    });
+  // Between one that is too few and one that is enough.
+  let tooFew = 0;
+  while (best.recomputedLayers - tooFew > 1) {
+    const middle = attempt(Math.floor((best.recomputedLayers + tooFew) / 2));
+    if (middle.bytes <= maxBytes) best = middle;
+    else tooFew = middle.recomputedLayers;
+  }
+  return best;
+}
