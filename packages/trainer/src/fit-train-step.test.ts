@@ -52,18 +52,12 @@ async function stepOnce(
 }
 
 it.each(["f32", "bf16", "fp8"] as const)(
-  "recomputed layers change no gradient in %s",
+  "recomputed layers change no bit in %s",
   async (precision) => {
     const plain = await stepOnce(0, precision);
     const recomputed = await stepOnce(layers, precision);
     expect([...recomputed.keys()]).toEqual([...plain.keys()]);
-    for (const [name, values] of plain) {
-      const largest = Math.max(1e-6, ...values.map(Math.abs));
-      recomputed.get(name)!.forEach((value, i) => {
-        if (!(Math.abs(value - values[i]!) <= 1e-5 * largest))
-          expect.fail(`${name}[${i}] is ${value}, without recomputation ${values[i]}`);
-      });
-    }
+    for (const [name, values] of plain) expect(recomputed.get(name), name).toEqual(values);
   },
 );
 
@@ -78,7 +72,7 @@ it("takes the fewest layers that fit, and less memory with each", () => {
   const free = fit();
   expect(free.recomputedLayers).toBe(0);
   expect(printGraph(free.graph)).toBe(printGraph(declareTrainStep(config, long)));
-  const tight = fit(bytes[1]!);
+  const tight = fit(bytes[1]);
   expect(tight.recomputedLayers).toBe(1);
   expect(tight.bytes).toBe(bytes[1]);
   expect(() => fit(Math.min(...bytes) - 1)).toThrow(DeviceError);

@@ -68,3 +68,13 @@ it("takes a configuration of one's own", async () => {
   expect(await train("--config", config, "--tokenizer", join(directory, "none"))).toBe(1);
   expect(stderr).toMatch(/there is no tokenizer\.json/);
 });
+
+it("keeps a step within a memory limit, or says how much it takes", async () => {
+  const sizes = ["--preset", "tiny", "--steps", "2", "--batch-size", "8"];
+  expect(await train(...sizes, "--memory-limit", "12MB")).toBe(0);
+  expect(stderr).toMatch(/recomputes \d layers to stay within 12000000 bytes/);
+  await rm(out, { recursive: true });
+  expect(await train(...sizes, "--memory-limit", "1MiB")).toBe(1);
+  expect(stderr).toMatch(/takes \d+ bytes with every layer recomputed, 1048576 are allowed/);
+  expect(await train(...sizes, "--memory-limit", "much")).toBe(2);
+});
