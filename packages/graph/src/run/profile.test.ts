@@ -110,7 +110,7 @@ describe("a table", () => {
     expect(lines(table).find((line) => line.startsWith("dot_general"))).toContain(" 50.0 % ");
     // The rest: 100 operations take 0.25 ms, its 800 bytes 0.8; one of two threads did it in 1 ms.
     expect(lines(table).find((line) => line.startsWith("exp"))).toContain("160.0 %");
-    expect(table).toContain("ceilings of this machine: 0.0 GFLOP/s, 0.0 GB/s");
+    expect(table).toContain("ceilings of this machine: 0.000 GFLOP/s, 0.001 GB/s");
   });
 
   it("of nothing is empty, not broken", () => {

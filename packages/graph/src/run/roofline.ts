@@ -62,8 +62,10 @@ const percent = (part: number, whole: number): string =>
 const counted = (count: number, noun: string): string =>
   `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-const giga = (amount: number, ms: number): string =>
-  amount > 0 ? gigaPerSecond(amount, ms).toFixed(1) : "";
+function giga(amount: number, ms: number): string {
+  const rate = gigaPerSecond(amount, ms);
+  return amount > 0 ? rate.toFixed(rate < 1 ? 3 : 1) : "";
+}
 
 /** What a step computes, by its label or its kernel's name. */
 const opOf = ({ kernel, label }: Row): string =>

@@ -3,7 +3,7 @@
  * once; a run writes inputs, encodes all dispatches into one command buffer, and copies outputs out through a mapped buffer.
  * Every run waits for what the device says of it, so nothing wrong is returned as a result.
  */
-import type { Dim, Executable, HostTensor, Program, Values } from "@millrace/graph";
+import type { Dim, Executable, HostTensor, ProfiledRun, Program, Values } from "@millrace/graph";
 import {
   bindSizes,
   byteWidth,
@@ -14,6 +14,7 @@ import {
   InputError,
   InternalError,
   maxBytes,
+  profileOf,
   UnsupportedError,
 } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
@@ -28,6 +29,7 @@ import { locate, planChunks } from "./arena.ts";
 import type { DeviceMemory, Region } from "./buffers.ts";
 import { bytesOf, roundUp, usage } from "./buffers.ts";
 import type { Pipelines } from "./pipelines.ts";
+import { expectTimestamps, Timestamps } from "./timestamps.ts";
 
 /** What every program of a backend shares. */
 export interface LaunchContext {
@@ -42,6 +44,8 @@ interface Dispatch {
   readonly bindGroup: GPUBindGroup;
   readonly grid: LaunchGrid;
   readonly label: string;
+  /** Of the program's steps, the one that it is a part of. */
+  readonly step: number;
 }
 
 /** A shader's uniform array within the buffer of them all. */
@@ -152,7 +156,7 @@ export async function loadProgram(
             label,
             entries: entriesOf(shader, buffers, regions, capabilities, made, area),
           });
-          return { pipeline, bindGroup, grid: shader.grid, label };
+          return { pipeline, bindGroup, grid: shader.grid, label, step: i };
         }),
       ),
     );
@@ -267,17 +271,55 @@ class WgslExecutable implements Executable {
     inputs: Values,
     sizes?: Readonly<Record<string, number>>,
   ): Promise<Record<string, HostTensor>> {
+    return this.#execute(inputs, bindSizes(this.program, inputs, sizes), undefined);
+  }
+
+  async profile(inputs: Values, sizes?: Readonly<Record<string, number>>): Promise<ProfiledRun> {
+    const { program } = this;
+    const { memory, capabilities } = this.#context;
+    const bound = bindSizes(program, inputs, sizes);
+    expectTimestamps(capabilities, program.name);
+    const { dispatches } = this.#expectPrepared();
+    const timestamps = await memory.guard.scope(
+      `the times of ${program.name}`,
+      () => new Timestamps(memory, dispatches.length, program.name),
+    );
+    try {
+      const outputs = await this.#execute(inputs, bound, timestamps);
+      const times = await timestamps.read(program.name);
+      const ran = dispatches.flatMap(({ step, grid }, i) =>
+        countGroups(grid, bound) > 0 ? [{ step, ...times[i]! }] : [],
+      );
+      const events = [...Map.groupBy(ran, ({ step }) => step)].map(([step, parts]) => {
+        const start = Math.min(...parts.map((part) => part.start));
+        const end = Math.max(...parts.map((part) => part.end));
+        return { step, row: 0, start, duration: Math.max(0, end - start) };
+      });
+      return { outputs, profile: profileOf(program, bound, ["queue"], events) };
+    } finally {
+      timestamps.dispose();
+    }
+  }
+
+  #expectPrepared(): Prepared {
+    if (this.#prepared) return this.#prepared;
+    throw new InputError({
+      what: "the executable has been disposed",
+      where: this.program.name,
+      hint: "Load the program again.",
+    });
+  }
+
+  /** Runs once, with a pass for each dispatch where there are timestamps to write. */
+  async #execute(
+    inputs: Values,
+    bound: ReadonlyMap<string, number>,
+    timestamps: Timestamps | undefined,
+  ): Promise<Record<string, HostTensor>> {
     const { program } = this;
     const { memory } = this.#context;
-    const bound = bindSizes(program, inputs, sizes);
     await this.#store.settled();
-    const prepared = this.#prepared;
-    if (!prepared)
-      throw new InputError({
-        what: "the executable has been disposed",
-        where: program.name,
-        hint: "Load the program again.",
-      });
+    const prepared = this.#expectPrepared();
     const outputs = program.outputs.map(({ name, type, buffer }) => {
       const shape = type.shape.map((dim) => evaluateDim(dim, bound));
       const length = elementCount(shape);
@@ -305,7 +347,8 @@ class WgslExecutable implements Executable {
         }
         this.#writeSizes(prepared, bound);
         const encoder = this.#context.device.createCommandEncoder({ label: program.name });
-        this.#encode(encoder, prepared, bound);
+        this.#encode(encoder, prepared, bound, timestamps);
+        timestamps?.resolve(encoder);
         if (total > 0) {
           readback = memory.takeReadback(total);
           for (const [i, { bytes, buffer }] of outputs.entries()) {
@@ -358,10 +401,11 @@ class WgslExecutable implements Executable {
     encoder: GPUCommandEncoder,
     { dispatches }: Prepared,
     bound: ReadonlyMap<string, number>,
+    timestamps: Timestamps | undefined,
   ): void {
     const { maxGroups } = this.#context.capabilities;
-    const pass = encoder.beginComputePass({ label: this.program.name });
-    for (const { pipeline, bindGroup, grid, label } of dispatches) {
+    const whole = timestamps ? undefined : encoder.beginComputePass({ label: this.program.name });
+    for (const [i, { pipeline, bindGroup, grid, label }] of dispatches.entries()) {
       const groups = countGroups(grid, bound);
       if (groups === 0) continue;
       const rows = Math.ceil(groups / rowLength);
@@ -371,12 +415,15 @@ class WgslExecutable implements Executable {
           where: `${this.program.name}: ${label}`,
           hint: "Use a smaller batch or fewer tokens at once.",
         });
+      const pass =
+        whole ?? encoder.beginComputePass({ label, timestampWrites: timestamps!.writesOf(i) });
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, bindGroup);
       if (groups <= maxGroups) pass.dispatchWorkgroups(groups);
       else pass.dispatchWorkgroups(rowLength, rows);
+      if (!whole) pass.end();
     }
-    pass.end();
+    whole?.end();
   }
 
   dispose(): void {
