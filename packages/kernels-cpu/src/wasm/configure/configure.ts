@@ -3,7 +3,7 @@
  * the order they are run, and a choice per loop, reduction and product. Pure and printable; emits nothing.
  * A loop or reduction is worth four lanes when its elements are neighbours; the estimate counts accesses per element.
  */
-import type { Dim, Expr, Kernel, Range, Statement } from "@millrace/graph";
+import type { DType, Dim, Expr, Kernel, Range, Statement } from "@millrace/graph";
 import { blockOf, expressionsOf, maxDim, visitExpr, visitStatements } from "@millrace/graph";
 import type { ContractChoice } from "./contract.ts";
 import { chooseContract } from "./contract.ts";
@@ -39,6 +39,7 @@ type Shapes = ReadonlyMap<string, readonly Dim[]>;
 
 interface Context {
   readonly shapes: Shapes;
+  readonly dtypes: ReadonlyMap<string, DType>;
   readonly lets: ReadonlyMap<string, Expr>;
 }
 
@@ -276,7 +277,7 @@ function reduceCost(reduce: ReduceStatement, shapes: Shapes, scope: Scope | unde
 
 function planBlock(block: readonly Statement[], outer: Context): Plan {
   const lets = new Map(outer.lets);
-  const context: Context = { shapes: outer.shapes, lets };
+  const context: Context = { ...outer, lets };
   const body: Statement[] = [];
   const choices = new Map<Statement, Choice>();
   let cost = 0;
@@ -305,6 +306,7 @@ function planStatement(statement: Statement, context: Context): Plan {
         statement,
         context.shapes,
         context.lets,
+        context.dtypes,
         (scope) => lanesThrough(statement.body, scope) !== undefined,
       );
       return { ...single(statement), choices: new Map([[statement, choice]]) };
@@ -320,6 +322,7 @@ export function configure(kernel: Kernel): Configuration {
   visitStatements(kernel.body, (statement) => {
     if (statement.kind === "array") shapes.set(statement.name, statement.shape);
   });
-  const { body, choices } = planBlock(kernel.body, { shapes, lets: new Map() });
+  const dtypes = new Map(kernel.buffers.map((buffer) => [buffer.name, buffer.dtype]));
+  const { body, choices } = planBlock(kernel.body, { shapes, dtypes, lets: new Map() });
   return { body, choices };
 }

@@ -3,8 +3,10 @@
  * which axis each operand is read when it is packed. Block sizes follow Goto and van de Geijn (2008): a block of B stays
  * in the second-level cache, a panel of it in the first.
  */
-import type { Contract, Dim, Expr } from "@millrace/graph";
+import type { Contract, DType, Dim, Expr } from "@millrace/graph";
 import { maxDim, visitExpr } from "@millrace/graph";
+import { chooseDots } from "./dots.ts";
+import type { DotsChoice } from "./dots.ts";
 import { movementOf } from "./stride.ts";
 import type { Scope } from "./stride.ts";
 
@@ -26,6 +28,8 @@ export interface ContractChoice {
   /** Largest depth, which bounds the memory that packing takes. */
   readonly maxDepth: number;
   readonly maxRows: number;
+  /** Computed as dot products, and how. */
+  readonly dots?: DotsChoice;
 }
 
 /** Rows of the inner tile of a product. */
@@ -38,6 +42,8 @@ const DEPTH_BLOCK = 256;
 const ROW_BLOCK = 96;
 const COLUMN_BLOCK = 512;
 const FEW_ROWS = 4;
+/** Rows of x that are packed at once for dot products; the weights are read once for all of them. */
+const DOT_ROWS = 16;
 
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 
@@ -69,12 +75,14 @@ export function chooseContract(
   contract: Contract,
   shapes: ReadonlyMap<string, readonly Dim[]>,
   lets: ReadonlyMap<string, Expr>,
+  dtypes: ReadonlyMap<string, DType>,
   bodyInLanes: (scope: Scope) => boolean,
 ): ContractChoice {
   const { rows, columns, depth, lhs, rhs, result } = contract;
   const maxDepth = Math.max(1, maxDim(depth.extent));
   const maxColumns = Math.max(1, maxDim(columns.extent));
   const maxRows = Math.max(1, maxDim(rows.extent));
+  const dots = chooseDots(contract, dtypes, lets);
   const byDepth = Math.floor(MAX_PACKED_BYTES / (roundUp(maxDepth, 4) * 4));
   return {
     kind: "contract",
@@ -91,9 +99,10 @@ export function chooseContract(
       ),
     ),
     depthBlock: Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4)),
-    fewRows: FEW_ROWS,
+    fewRows: dots ? Math.min(DOT_ROWS, maxRows) : FEW_ROWS,
     maxDepth,
     maxRows,
+    ...(dots && { dots }),
   };
 }
 
@@ -117,7 +126,8 @@ export function scratchLayout(choice: ContractChoice): ScratchLayout {
 
 /** The decisions as one line. */
 export function describeContract(choice: ContractChoice): string {
-  const { rowBlock, columnBlock, depthBlock, packLhs, packRhs, lanes } = choice;
+  const { rowBlock, columnBlock, depthBlock, packLhs, packRhs, lanes, dots } = choice;
+  if (dots) return `dot products with rows of ${dots.dtype}${lanes ? "; body: 4 lanes" : ""}`;
   const blocks = `blocks of ${rowBlock} rows, ${columnBlock} columns, ${depthBlock} deep`;
   return `${blocks}; left read along ${packLhs}, right along ${packRhs}${lanes ? "; body: 4 lanes" : ""}`;
 }

@@ -118,6 +118,10 @@ export function choosePath(
   blocked: () => void,
 ): void {
   const { f, e } = k;
+  if (choice.dots) {
+    fewRows();
+    return;
+  }
   const few = choice.packRhs === "none" ? 0 : choice.fewRows;
   if (known !== undefined && known > few) blocked();
   else if (few === 0) {

@@ -4,6 +4,7 @@
  * tiles, so a row's bits do not depend on how many rows come with it.
  */
 import { emitColumnSums } from "./column-sums.ts";
+import { emitDots } from "./dots.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { packRows } from "./packing.ts";
 import type { Product } from "./product.ts";
@@ -14,6 +15,10 @@ import { emitRowSums } from "./row-sums.ts";
 export function emitFewRows(k: KernelEmitter, product: Product): void {
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
+  if (choice.dots) {
+    emitDots(k, product, choice.dots);
+    return;
+  }
   const padded = mul(groups(depth.length, 4), 4);
   const packed = scratch.lhs;
   packRows(

@@ -1,0 +1,193 @@
+// Products with few rows, whose weights are widened in registers: against the kernel interpreter, for every format and every
+// code; and against themselves, because a row's bits depend neither on the rows beside it nor on f16 and bf16 storage.
+import type { HostTensor, NarrowFloatDType } from "@millrace/graph";
+import {
+  compile,
+  decodeFloats,
+  declare,
+  dequantizeBlocks,
+  hostTensor,
+  linear,
+  raggedDot,
+  size,
+} from "@millrace/graph";
+import type { Backend, DType, GraphBuilder, Tensor } from "@millrace/graph";
+import { expectSameValues } from "@millrace/conformance";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createInterpreterBackend } from "../interpreter/backend.ts";
+import { createWasmBackend } from "./backend.ts";
+
+type Inputs = Readonly<Record<string, HostTensor>>;
+
+async function run(
+  backend: Backend,
+  body: (b: GraphBuilder, given: Readonly<Record<string, Tensor>>) => Tensor,
+  inputs: Inputs,
+): Promise<HostTensor> {
+  const graph = declare("product", (b) => {
+    const given = Object.entries(inputs).map(
+      ([name, { dtype, shape }]) => [name, b.input(name, dtype, shape)] as const,
+    );
+    return { y: body(b, Object.fromEntries(given)) };
+  });
+  const program = await compile(graph, backend);
+  const { y } = await program.run(inputs);
+  program.dispose();
+  return y!;
+}
+
+function values(count: number, seed: number, scale = 1): number[] {
+  let state = seed | 1;
+  return Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state / 2 ** 31 - 1) * scale;
+  });
+}
+
+const random = (dtype: DType, shape: readonly number[], seed: number, scale = 1): HostTensor =>
+  hostTensor(
+    dtype,
+    shape,
+    values(
+      shape.reduce((a, b) => a * b, 1),
+      seed,
+      scale,
+    ),
+  );
+
+const backends = [{}, { relaxedSimd: false }, { threads: 2 }].map((options) =>
+  createWasmBackend(options),
+);
+
+/** Sums of a few hundred products of numbers up to 1, in another order. */
+const tolerance = { ulps: 8, absolute: 1e-4 };
+
+async function check(
+  body: (b: GraphBuilder, given: Readonly<Record<string, Tensor>>) => Tensor,
+  inputs: Inputs,
+): Promise<void> {
+  const expected = await run(createInterpreterBackend(), body, inputs);
+  for (const backend of backends)
+    expectSameValues(
+      { y: await run(backend, body, inputs) },
+      { y: expected },
+      {
+        what: "wasm",
+        where: JSON.stringify(inputs["w"]?.shape),
+        tolerances: { y: tolerance },
+      },
+    );
+}
+
+const formats = ["f32", "f16", "bf16", "e4m3fn"] as const;
+
+describe.each(formats)("weights in %s", (dtype) => {
+  it("of any number of rows and columns", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 4 }),
+        fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(127, 128, 129, 520)),
+        fc.constantFrom(32, 64, 96, 160),
+        fc.integer(),
+        (m, n, k, seed) =>
+          check((_, { x, w }) => linear(x!, w!), {
+            x: random("f32", [m, k], seed),
+            w: random(dtype, [n, k], seed + 1),
+          }),
+      ),
+      { numRuns: 6 },
+    );
+  });
+
+  it("with a scale for each block", async () => {
+    for (const [n, k] of [
+      [1, 32],
+      [5, 128],
+      [130, 160],
+      [257, 384],
+    ] as const)
+      await check((_, { x, w, s }) => linear(x!, dequantizeBlocks(w!, s!)), {
+        x: random("f32", [2, k], 1),
+        w: random(dtype, [n, k], 2, dtype === "e4m3fn" ? 448 : 1),
+        s: random("f32", [Math.ceil(n / 128), Math.ceil(k / 128)], 3, 1 / 448),
+      });
+  });
+
+  it("of each expert's rows", () =>
+    check((_, { x, w, o }) => raggedDot(x!, w!, o!), {
+      x: random("f32", [20, 64], 1),
+      w: random(dtype, [4, 7, 64], 2),
+      o: hostTensor("i32", [5], [0, 18, 18, 19, 20]),
+    }));
+
+  it("gives a row the same bits whatever rows come with it", async () => {
+    const N = 9;
+    const K = 160;
+    const rows = size("M", 0, 4);
+    const x = random("f32", [4, K], 5);
+    const w = random(dtype, [N, K], 6);
+    const graph = declare("product", (b) => ({
+      y: linear(b.input("x", "f32", [rows, K]), b.input("w", dtype, [N, K])),
+    }));
+    const program = await compile(graph, createWasmBackend());
+    const of = async (m: number): Promise<ArrayLike<number>> => {
+      const some = { dtype: "f32", shape: [m, K], data: x.data.slice(0, m * K) } as HostTensor;
+      return (await program.run({ x: some, w }))["y"]!.data as Float32Array;
+    };
+    const all = await of(4);
+    for (const m of [0, 1, 2, 3])
+      expect(await of(m)).toEqual((all as Float32Array).subarray(0, m * N));
+  });
+});
+
+it.each(["f16", "bf16"] as const)(
+  "%s weights give the bits of their values in f32",
+  async (dtype) => {
+    const x = random("f32", [3, 352], 1);
+    const w = random(dtype, [37, 352], 2);
+    const wide: HostTensor = {
+      dtype: "f32",
+      shape: w.shape,
+      data: decodeFloats(dtype, w.data as Uint16Array),
+    };
+    for (const backend of backends) {
+      const narrow = await run(backend, (_, given) => linear(given["x"]!, given["w"]!), { x, w });
+      const same = await run(backend, (_, given) => linear(given["x"]!, given["w"]!), {
+        x,
+        w: wide,
+      });
+      expect(narrow.data).toEqual(same.data);
+    }
+  },
+);
+
+/** One weight row for each code, which stands in front of zeros. */
+function everyCode(dtype: NarrowFloatDType): HostTensor {
+  const codes = dtype === "e4m3fn" ? 2 ** 8 : 2 ** 16;
+  const data = dtype === "e4m3fn" ? new Uint8Array(codes * 32) : new Uint16Array(codes * 32);
+  for (let code = 0; code < codes; code++) data[code * 32 + (code % 32)] = code;
+  return { dtype, shape: [codes, 32], data };
+}
+
+it.each(["f16", "bf16", "e4m3fn"] as const)("any code of %s is what it is", async (dtype) => {
+  const w = everyCode(dtype);
+  const x = hostTensor(
+    "f32",
+    [1, 32],
+    Array.from({ length: 32 }, () => 1),
+  );
+  const [rows = 0, width = 0] = w.shape;
+  const each = decodeFloats(dtype, w.data as Uint16Array);
+  // A NaN or an infinity beside zeros stays what it is; a subnormal bf16 is one of f32.
+  const expected = Float32Array.from({ length: rows }, (_, i) => each[i * width + (i % width)]!);
+  const y = await run(createWasmBackend(), (_, given) => linear(given["x"]!, given["w"]!), {
+    x,
+    w,
+  });
+  const same = Array.from(
+    expected,
+    (value, i) => value === y.data[i] || (value !== value && y.data[i] !== y.data[i]),
+  );
+  expect(same.indexOf(false)).toBe(-1);
+});
