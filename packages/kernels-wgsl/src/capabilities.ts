@@ -4,6 +4,7 @@
  */
 import type { Capabilities } from "@millrace/graph";
 import { dtypes, UnsupportedError } from "@millrace/graph";
+import type { ProductForm } from "./configure/contract.ts";
 
 /** What configure and emit know of a device. */
 export interface WgslCapabilities {
@@ -21,11 +22,16 @@ export interface WgslCapabilities {
   readonly workgroupBytes: number;
   /** Workgroups along one dimension of a dispatch. */
   readonly maxGroups: number;
-  readonly subgroups: boolean;
+  /** Invocations that exchange values without workgroup memory, at least; 0 where shaders cannot. */
+  readonly subgroupSize: number;
   readonly f16: boolean;
   readonly timestamps: boolean;
   /** The processor plays the GPU: compiling takes longer than running. */
   readonly software: boolean;
+  /** How long loops are is hidden from the device's compiler, which would take seconds to unroll them. */
+  readonly rolled: boolean;
+  /** Forms of products that were measured, by the hash of a kernel and the number of its dispatch; "*" for all others. */
+  readonly products?: Readonly<Record<string, ProductForm>>;
 }
 
 /** The limits that a device is asked for as high as the adapter has them. */
@@ -49,6 +55,7 @@ export function readCapabilities(
   limits: Readonly<Record<LimitName, number>>,
   features: { has(name: string): boolean },
   software: boolean,
+  subgroupSize = 0,
 ): WgslCapabilities {
   // Bindings end at whole alignments, so that a buffer cut into parts has no rest in the middle.
   const alignment = Math.max(limits.minStorageBufferOffsetAlignment, 256);
@@ -65,10 +72,11 @@ export function readCapabilities(
     ),
     workgroupBytes: limits.maxComputeWorkgroupStorageSize,
     maxGroups: limits.maxComputeWorkgroupsPerDimension,
-    subgroups: features.has("subgroups"),
+    subgroupSize: features.has("subgroups") ? subgroupSize : 0,
     f16: features.has("shader-f16"),
     timestamps: features.has("timestamp-query"),
     software,
+    rolled: software,
   };
 }
 
@@ -82,10 +90,11 @@ export const leastCapabilities: WgslCapabilities = {
   maxInvocations: 256,
   workgroupBytes: 16384,
   maxGroups: 65535,
-  subgroups: false,
+  subgroupSize: 0,
   f16: false,
   timestamps: false,
   software: false,
+  rolled: false,
 };
 
 /** The record for fuse, lower and plan. WebGPU does not tell how much memory there is; a device that has too little says so. */

@@ -24,7 +24,8 @@ afterAll(() => closeDevice(opened));
 
 const kinds: readonly [string, Partial<WgslCapabilities>][] = [
   ["any device", {}],
-  ["a software device", { software: true }],
+  ["a software device", { software: true, rolled: true }],
+  ["a device with subgroups", { subgroupSize: 32, maxInvocations: 1024, workgroupBytes: 49152 }],
   ["buffers in parts", { maxBindingBytes: 256 }],
 ];
 

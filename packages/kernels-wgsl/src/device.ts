@@ -152,6 +152,7 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
       device.features,
       // Dawn's null device leaves it out.
       (adapter.info as Partial<GPUAdapterInfo>).isFallbackAdapter ?? false,
+      source.wgslLanguageFeatures.has("subgroup_id") ? adapter.info.subgroupMinSize : 0,
     ),
     name: describeAdapter(adapter),
   };

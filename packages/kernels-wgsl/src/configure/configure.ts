@@ -3,8 +3,8 @@
  * segment per dispatch with its grid and its form. Pure and printable; emits nothing. Choices are made for the largest sizes,
  * so that a value's bits do not depend on how many others are computed with it.
  */
-import type { Contract, Dim, Kernel, Statement } from "@millrace/graph";
-import { dimsEqual, formatDim, maxDim } from "@millrace/graph";
+import type { Contract, Kernel, Range, Statement } from "@millrace/graph";
+import { dimsEqual, formatDim, hashKernel } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
 import type { PackedStore, Sharing } from "../emit/bindings.ts";
 import { isPacked, perWord } from "../emit/bindings.ts";
@@ -12,14 +12,15 @@ import {
   contains,
   hasBounds,
   isAxis,
+  isMultiple,
   isNeighbourly,
   largestCount,
   Memories,
   mentions,
 } from "./accesses.ts";
-import type { TileForm } from "./contract.ts";
-import { chooseTile } from "./contract.ts";
-import type { Grid } from "./grid.ts";
+import type { LinesForm, ProductForm } from "./contract.ts";
+import { chooseProduct } from "./contract.ts";
+import type { Grid, GridStep } from "./grid.ts";
 import { openGrid } from "./grid.ts";
 
 export type Form =
@@ -27,7 +28,7 @@ export type Form =
   | { readonly kind: "each"; readonly elements: number }
   /** One workgroup per point: its invocations share reductions and parallel loops. */
   | { readonly kind: "group" }
-  | TileForm;
+  | ProductForm;
 
 /** One dispatch. */
 export interface Segment extends Grid {
@@ -54,10 +55,15 @@ export function configureKernel(
   capabilities: WgslCapabilities,
 ): Configuration {
   const memories = new Memories(kernel, sharing);
-  return splitBlock(kernel.body).map((block) => {
-    const tile = (contract: Contract): TileForm | undefined => chooseTile(contract, capabilities);
-    const grid = openGrid(block, memories, (contract) => tile(contract) !== undefined);
-    return Object.assign(chooseForm(kernel, grid, memories, capabilities), grid);
+  const given = capabilities.products && hashKernel(kernel);
+  return splitBlock(kernel.body).map((block, i) => {
+    const fixed = capabilities.products?.[`${given} ${i}`] ?? capabilities.products?.["*"];
+    const choose = (contract: Contract, steps: readonly GridStep[]): ProductForm | undefined =>
+      chooseProduct(contract, pointsOf(steps), memories, capabilities, fixed);
+    const grid = openGrid(block, memories, (...of) => choose(...of) !== undefined);
+    const [last] = grid.body;
+    const product = last?.kind === "contract" ? choose(last, grid.steps) : undefined;
+    return Object.assign(chooseForm(kernel, grid, memories, capabilities, product), grid);
   });
 }
 
@@ -66,14 +72,25 @@ function chooseForm(
   grid: Grid,
   memories: Memories,
   capabilities: WgslCapabilities,
+  product: ProductForm | undefined,
 ): Omit<Segment, keyof Grid> {
   const [contract] = grid.body;
-  const tile = contract?.kind === "contract" && chooseTile(contract, capabilities);
-  const atomic = atomically(kernel, grid, memories);
-  if (tile) return { form: tile, workgroup: tile.across * tile.down, packed: atomic };
+  if (contract?.kind === "contract" && product) {
+    const { body, columns } = contract;
+    const count = product.kind === "tile" ? 4 : neighbours(product);
+    const packed = packedStores(kernel, body, columns, memories, count);
+    const workgroup = product.kind === "tile" ? product.across * product.down : product.workgroup;
+    return { form: product, workgroup, packed };
+  }
+  const atomic = atomically(kernel, grid.body, memories);
   const workgroup = groupSize(grid, memories, capabilities);
   if (workgroup > 0) return { form: { kind: "group" }, workgroup, packed: atomic };
-  const packed = packedStores(kernel, grid, memories);
+  const inner = grid.steps.findLastIndex(({ kind }) => kind === "axis");
+  const step = grid.steps[inner];
+  // What comes after the last axis, or a condition on it, would be different for the elements of a word.
+  const whole =
+    step?.kind === "axis" && !grid.steps.slice(inner + 1).some((later) => later.kind === "if");
+  const packed = whole ? packedStores(kernel, grid.body, step.range, memories) : atomic;
   const widths = [...packed].map(([memory, how]) =>
     how === "owned" ? perWord(kernel.buffers[memory]!.dtype) : 1,
   );
@@ -101,7 +118,7 @@ function groupSize(
   const reductions = body.filter((statement) => statement.kind === "reduce");
   const length = Math.max(0, ...reductions.map(({ ranges }) => largestCount(ranges)));
   if (length < sharedLength || !isShareable(body, memories)) return 0;
-  const results = largestCount(steps.flatMap((step) => (step.kind === "axis" ? [step.range] : [])));
+  const results = pointsOf(steps);
   const neighbourly = reductions.some((reduce) => {
     const inner = reduce.ranges.at(-1)!.axis;
     const read = [...memories.accesses([reduce])];
@@ -128,31 +145,46 @@ function isShareable(body: readonly Statement[], memories: Memories): boolean {
   });
 }
 
-const packedMemories = (kernel: Kernel, grid: Grid, memories: Memories): readonly number[] =>
-  [...memories.stored(grid.body)].filter((memory) => isPacked(kernel.buffers[memory]!.dtype));
+/** Points of a grid's axes, at the largest sizes. */
+const pointsOf = (steps: readonly GridStep[]): number =>
+  largestCount(steps.flatMap((step) => (step.kind === "axis" ? [step.range] : [])));
 
-function atomically(kernel: Kernel, grid: Grid, memories: Memories): Map<number, PackedStore> {
-  return new Map(packedMemories(kernel, grid, memories).map((memory) => [memory, "atomic"]));
+/** Neighbouring columns that one invocation stores. */
+export const neighbours = ({ columns }: LinesForm): number =>
+  columns % 4 === 0 ? 4 : columns % 2 === 0 ? 2 : 1;
+
+function atomically(
+  kernel: Kernel,
+  body: readonly Statement[],
+  memories: Memories,
+): Map<number, PackedStore> {
+  const packed = [...memories.stored(body)].filter((memory) =>
+    isPacked(kernel.buffers[memory]!.dtype),
+  );
+  return new Map(packed.map((memory) => [memory, "atomic"]));
 }
 
-/** Words are owned where every invocation stores neighbours along the last axis of the grid, a whole number of words of them. */
-function packedStores(kernel: Kernel, grid: Grid, memories: Memories): Map<number, PackedStore> {
-  const packed = atomically(kernel, grid, memories);
-  const inner = grid.steps.findLastIndex(({ kind }) => kind === "axis");
-  const step = grid.steps[inner];
-  if (step?.kind !== "axis" || hasBounds(step.range)) return packed;
-  const { axis, extent } = step.range;
-  // What comes after the last axis, or a condition on it, would be different for the elements of a word.
-  if (grid.steps.slice(inner + 1).some((later) => later.kind === "if")) return packed;
+/** Words are owned where every invocation stores `count` neighbours along an axis, a whole number of words of them. */
+function packedStores(
+  kernel: Kernel,
+  body: readonly Statement[],
+  range: Range,
+  memories: Memories,
+  count = Infinity,
+): Map<number, PackedStore> {
+  const packed = atomically(kernel, body, memories);
+  if (hasBounds(range)) return packed;
+  const { axis, extent } = range;
   for (const memory of packed.keys()) {
     const all = memories
-      .accesses(grid.body)
+      .accesses(body)
       .filter((access) => access.memory === memory && access.store);
-    const unconditional = grid.body.filter(
+    const unconditional = body.filter(
       (statement) => statement.kind === "store" && memories.of(statement.buffer) === memory,
     );
     const { dtype, shape } = kernel.buffers[memory]!;
     const fits =
+      perWord(dtype) <= count &&
       all.length === 1 &&
       unconditional.length === 1 &&
       isAxis(all[0]!.index.at(-1), axis) &&
@@ -163,12 +195,6 @@ function packedStores(kernel: Kernel, grid: Grid, memories: Memories): Map<numbe
   }
   // One invocation takes as many elements as the narrowest memory packs; a wider one gets whole words too.
   return packed;
-}
-
-/** Whether a size is a multiple of `n` for all values of its symbols. */
-function isMultiple(dim: Dim, n: number): boolean {
-  if (typeof dim === "number") return dim % n === 0;
-  return dim.terms.every(({ coefficient }) => coefficient % n === 0);
 }
 
 /** One line per dispatch. */
@@ -192,11 +218,7 @@ function describeForm(form: Form): string {
       return "a workgroup each";
     case "tile":
       return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth}`;
+    case "lines":
+      return `${form.rows} rows by ${form.columns} columns in lines of ${form.lanes} lanes along ${form.along === "depth" ? "the depth" : "the columns"}, ${form.unit} at once`;
   }
 }
-
-/** Largest number of points of a grid. */
-export const largestGrid = ({ steps }: Grid): number =>
-  largestCount(
-    steps.flatMap((step) => (step.kind === "axis" ? [{ extent: maxDim(step.range.extent) }] : [])),
-  );

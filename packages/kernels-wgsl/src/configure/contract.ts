@@ -1,16 +1,18 @@
 /**
- * How a matrix product is computed. In: a product and what the device can do. Out: the tile of a workgroup and of an invocation, or
- * nothing where tiles do not pay: few rows or columns (then each result is a reduction of its own), or ranges that depend on
- * one another. Pure.
+ * How a matrix product is computed. In: a product, how often it is repeated, and what the device can do. Out: the tile of a workgroup
+ * and of an invocation; lines of lanes along the operand that is read once, where there are few rows; or nothing where neither
+ * pays: short sums, few columns, ranges that depend on one another. Pure. Decided for the largest sizes, so that the order of a
+ * row's sum does not depend on how many rows are computed in a run.
  */
 import type { Contract, Range } from "@millrace/graph";
 import { maxDim } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
-import { mentions } from "./accesses.ts";
+import type { Memories } from "./accesses.ts";
+import { hasBounds, mentions, quadAxis } from "./accesses.ts";
 
 export interface TileForm {
   readonly kind: "tile";
-  /** Invocations along columns and rows. */
+  /** Invocations along columns and rows; each has four neighbours, or twice four. */
   readonly across: number;
   readonly down: number;
   /** Rows and columns of a workgroup, and the depth that is in workgroup memory at once. */
@@ -19,31 +21,139 @@ export interface TileForm {
   readonly tileDepth: number;
 }
 
-/** Fewest rows and columns for which operands are read often enough to be worth sharing. */
-const fewest = 8;
+/** Few rows: the operand of the columns is read once, from end to end, and all rows are multiplied with it on the way. */
+export interface LinesForm {
+  readonly kind: "lines";
+  /** Along which axis neighbouring lanes read: that along which the columns' operand lies in memory. */
+  readonly along: "depth" | "columns";
+  /** Lanes of one line, of which a workgroup has several. */
+  readonly lanes: number;
+  /** Elements that a lane takes at once. */
+  readonly unit: number;
+  /** Rows of a workgroup. */
+  readonly rows: number;
+  /** Columns of a workgroup. */
+  readonly columns: number;
+  /** Invocations of a workgroup. */
+  readonly workgroup: number;
+}
 
-export function chooseTile(
+export type ProductForm = TileForm | LinesForm;
+
+/** Most rows that are computed in lines. */
+const fewRows = 16;
+/** Most rows of one workgroup: each keeps a sum in registers. */
+const rowsAtOnce = 8;
+/** Fewest columns and shortest depth for which operands are read often enough to be worth sharing. */
+const fewColumns = 8;
+/** Shortest sum whose terms are divided among lanes. */
+const shortSum = 32;
+/** Workgroups that run side by side on a device of middling size. */
+const sideBySide = 128;
+
+export function chooseProduct(
   contract: Contract,
-  { maxInvocations, workgroupBytes, software }: WgslCapabilities,
-): TileForm | undefined {
+  outer: number,
+  memories: Memories,
+  capabilities: WgslCapabilities,
+  given?: ProductForm,
+): ProductForm | undefined {
   const { rows, columns, depth } = contract;
-  const [m, n, k] = [rows, columns, depth].map(({ extent }) => maxDim(extent)) as [
-    number,
-    number,
-    number,
-  ];
-  if (m < fewest || n < fewest || k < 2) return undefined;
   const axes = [rows, columns, depth].map(({ axis }) => axis);
   if ([rows, columns, depth].some((range) => dependsOn(range, axes))) return undefined;
-  const side = maxInvocations >= 256 ? 16 : 8;
-  // One form for all where each form costs a compilation that takes longer than the product.
-  const perInvocation = (size: number): number =>
-    software ? 2 : size > 2 * side ? 4 : size > side ? 2 : 1;
-  const [tileRows, tileColumns] = [side * perInvocation(m), side * perInvocation(n)];
-  const tileDepth = 16;
-  if ((tileRows + tileColumns + 2) * tileDepth * 4 > workgroupBytes) return undefined;
-  return { kind: "tile", across: side, down: side, tileRows, tileColumns, tileDepth };
+  if (given && (given.kind === "tile" || !(hasBounds(depth) || hasBounds(columns)))) return given;
+  // The ranges of a ragged product share the rows among them.
+  const m = hasBounds(rows)
+    ? Math.ceil(maxDim(rows.extent) / outer)
+    : Math.max(maxDim(rows.extent), 0);
+  const [n, k] = [columns, depth].map(({ extent }) => maxDim(extent)) as [number, number];
+  if (n < fewColumns) return undefined;
+  if (m <= fewRows && !hasBounds(depth) && !hasBounds(columns))
+    return chooseLines(contract, { m, n, k, outer }, memories, capabilities);
+  return k < 2 ? undefined : chooseTile(m, n, k, outer, capabilities);
 }
 
 const dependsOn = ({ start, end }: Range, axes: readonly string[]): boolean =>
   [start, end].some((bound) => bound && axes.some((axis) => mentions(bound, axis)));
+
+/** Invocations along columns and rows, and sums of one of them along both: from the largest tile down. */
+const tiles: readonly (readonly [number, number, number, number])[] = [
+  [16, 16, 8, 8],
+  [16, 16, 8, 4],
+  [16, 16, 4, 4],
+  [16, 8, 8, 4],
+  [16, 8, 4, 4],
+  [8, 8, 8, 4],
+  [8, 8, 4, 4],
+  [16, 4, 4, 4],
+];
+
+/** The tile with which all workgroups together are done first: larger ones read less, smaller ones keep more of a device busy. */
+function chooseTile(
+  m: number,
+  n: number,
+  k: number,
+  outer: number,
+  { maxInvocations, workgroupBytes, software }: WgslCapabilities,
+): TileForm | undefined {
+  let best: TileForm | undefined;
+  let least = Infinity;
+  for (const [across, down, perColumn, perRow] of tiles) {
+    // One form for all where each form costs a compilation that takes longer than the product.
+    if (software && (across !== 8 || perColumn !== 4)) continue;
+    if (across * down > maxInvocations) continue;
+    const [tileRows, tileColumns] = [down * perRow, across * perColumn];
+    const bytes = (depth: number): number => (tileRows + tileColumns + 8) * depth * 4;
+    const tileDepth = [16, 8].find(
+      (depth) => bytes(depth) <= workgroupBytes && (depth === 8 || k > 8),
+    );
+    if (tileDepth === undefined) continue;
+    const groups = Math.ceil(m / tileRows) * Math.ceil(n / tileColumns) * outer;
+    // Numbers read from workgroup memory for each multiplication.
+    const reads = 1 / perRow + 1 / perColumn;
+    const time = Math.ceil(groups / sideBySide) * tileRows * tileColumns * (1 + reads);
+    if (time >= least) continue;
+    least = time;
+    best = { kind: "tile", across, down, tileRows, tileColumns, tileDepth };
+  }
+  return best;
+}
+
+/** Sizes of a product. */
+interface Extents {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly outer: number;
+}
+
+function chooseLines(
+  contract: Contract,
+  { m, n, k, outer }: Extents,
+  memories: Memories,
+  { maxInvocations, subgroupSize, software }: WgslCapabilities,
+): LinesForm | undefined {
+  // Where compiling takes longer than running, each result is a reduction of its own.
+  if (k < shortSum || software) return undefined;
+  const rows = Math.min(rowsAtOnce, 2 ** Math.ceil(Math.log2(Math.max(m, 1))));
+  const { along, unit } = quadAxis(contract, "rhs", memories);
+  const most = Math.min(maxInvocations, 256);
+  const shape = { kind: "lines", unit, rows } as const;
+  const enough = (groups: number): boolean => groups * outer >= 2 * sideBySide;
+  if (along === "range") {
+    // As many lanes side by side as make a long read; the rest divide the depth.
+    const lanes = [32, 16].find((wide) => enough(Math.ceil(n / (wide * unit)))) ?? 8;
+    return { ...shape, along: "columns", lanes, columns: lanes * unit, workgroup: most };
+  }
+  // Lines no longer than what lanes exchange without workgroup memory, unless there are few columns.
+  const exchange = Math.min(Math.max(subgroupSize, 8), 32);
+  const workgroup = subgroupSize > 0 ? most : Math.min(most, 64);
+  const lanes =
+    [exchange, 32, 64, 128].find(
+      (long) => long >= exchange && long < workgroup && enough(Math.ceil((n * long) / workgroup)),
+    ) ?? Math.min(workgroup, Math.max(exchange, 2 ** Math.floor(Math.log2(k / unit))));
+  const lines = workgroup / lanes;
+  const perLine =
+    [4, 2].find((many) => many * rows <= 16 && enough(Math.ceil(n / (lines * many)))) ?? 1;
+  return { ...shape, along: "depth", lanes, columns: lines * perLine, workgroup };
+}

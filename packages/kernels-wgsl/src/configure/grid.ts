@@ -40,11 +40,11 @@ export function withoutContract(contract: Contract): Statement {
   return loop(rows, [loop(columns, [sum, ...body])]);
 }
 
-/** Opens as many loops as can be. Products for which `isTiled` says no are taken apart. */
+/** Opens as many loops as can be. Products for which `isProduct` says no are taken apart. */
 export function openGrid(
   whole: readonly Statement[],
   memories: Memories,
-  isTiled: (contract: Contract) => boolean,
+  isProduct: (contract: Contract, steps: readonly GridStep[]) => boolean,
 ): Grid {
   const stored = memories.stored(whole);
   const isFixed = (expr: Expr): boolean =>
@@ -56,7 +56,7 @@ export function openGrid(
     const before = block.slice(0, -1);
     if (!last || !before.every((s) => s.kind === "let" && isFixed(s.value))) break;
     const lets = before as readonly (Statement & { kind: "let" })[];
-    if (last.kind === "contract" && !isTiled(last)) {
+    if (last.kind === "contract" && !isProduct(last, steps)) {
       block = [...lets, withoutContract(last)];
       continue;
     }

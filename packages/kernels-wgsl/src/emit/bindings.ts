@@ -7,8 +7,9 @@
  * word. A buffer larger than a binding may be is bound in parts.
  */
 import type { DType, Kernel, KernelBuffer } from "@millrace/graph";
-import { byteWidth, InternalError, maxBytes } from "@millrace/graph";
+import { byteWidth, InternalError, isFloat, maxBytes } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
+import { quad } from "../configure/accesses.ts";
 import type { Library } from "./library.ts";
 import type { Names } from "./names.ts";
 
@@ -73,11 +74,14 @@ export type PackedStore = "none" | "owned" | "atomic";
 export class Storage {
   readonly binding: Binding;
   readonly store: PackedStore;
+  /** An array of vectors of four elements, which is only read. */
+  readonly vectors: boolean;
   readonly #library: Library;
 
-  constructor(binding: Binding, store: PackedStore, library: Library) {
+  constructor(binding: Binding, store: PackedStore, library: Library, vectors = false) {
     this.binding = binding;
     this.store = store;
+    this.vectors = vectors;
     this.#library = library;
   }
 
@@ -89,7 +93,8 @@ export class Storage {
   declarations(first: number): readonly string[] {
     const { dtype, parts, partLength, name } = this.binding;
     const atomic = this.store === "atomic";
-    const element = atomic ? "atomic<u32>" : arrayType(dtype);
+    const plain = this.vectors ? `vec4<${arrayType(dtype)}>` : arrayType(dtype);
+    const element = atomic ? "atomic<u32>" : plain;
     const lines = Array.from(
       { length: parts },
       (_, part) =>
@@ -124,6 +129,7 @@ export class Storage {
   #word(at: string): string {
     const { parts, name } = this.binding;
     if (parts > 1) return `${name}_get(u32(${at}))`;
+    if (this.vectors) return `${name}[(${at}) >> 2u][(${at}) & 3]`;
     return this.store === "atomic" ? `atomicLoad(&${name}[${at}])` : `${name}[${at}]`;
   }
 
@@ -147,6 +153,38 @@ export class Storage {
         return `${this.#library.use(`decode_${dtype}`)}${code}`;
       }
     }
+  }
+
+  /** Texts that read four elements from a multiple of four on, and of each of the four. */
+  quad(at: string): {
+    readonly reads: readonly string[];
+    readonly of: (names: readonly string[]) => readonly string[];
+  } {
+    const { dtype } = this.binding;
+    const places = [0, 1, 2, 3];
+    if (this.vectors)
+      return {
+        reads: [`${this.binding.name}[${at} >> 2u]`],
+        of: ([name]) => places.map((place) => `${name}.${"xyzw"[place]!}`),
+      };
+    if (!isPacked(dtype) || !(isFloat(dtype) || dtype === "u8"))
+      return {
+        reads: places.map((place) => this.load(`(${at} + ${place})`)),
+        of: (names) => [...names],
+      };
+    const count = perWord(dtype);
+    const bits = 32 / count;
+    const words = Array.from({ length: quad / count }, (_, i) => i);
+    return {
+      reads: words.map((word) => this.#word(`((${at} >> ${count === 4 ? 2 : 1}u) + ${word})`)),
+      of: (names) =>
+        places.map((place) => {
+          const shift = (place % count) * bits;
+          const word = names[Math.floor(place / count)]!;
+          const code = `((${word} >> ${shift}u) & ${bits === 8 ? "0xffu" : "0xffffu"})`;
+          return dtype === "u8" ? `i32${code}` : `${this.#library.use(`decode_${dtype}`)}${code}`;
+        }),
+    };
   }
 
   /** The code of a packed element with this value. */

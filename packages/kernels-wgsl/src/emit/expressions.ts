@@ -6,7 +6,7 @@
  * Float arithmetic rounds after every operation in the kernel language. WGSL lets a compiler contract, reorder and assume that
  * there is no NaN. So the result of an addition or product reaches the next operation through `exact`, which hides it.
  */
-import type { Dim, Expr, Kernel, ScalarType } from "@millrace/graph";
+import type { Dim, Expr, FloatDType, Kernel, ScalarType } from "@millrace/graph";
 import { InternalError, visitExpr } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
 import type { Storage } from "./bindings.ts";
@@ -30,7 +30,11 @@ export interface ShaderParts {
   readonly names: Names;
   readonly library: Library;
   readonly sizes: SizeTable;
+  /** Parts of the language that the shader has to enable. */
+  readonly extensions: Set<Extension>;
 }
+
+export type Extension = "subgroups" | "f16" | "chromium_experimental_subgroup_matrix";
 
 /** What a name of the kernel stands for: a value, or a variable of the shader. */
 export type Meaning =
@@ -72,6 +76,13 @@ export class Expressions {
     return new InternalError({ what, where: `kernel ${this.parts.kernel.name}` });
   }
 
+  /** Names a text here. */
+  define(name: string, text: string): string {
+    const fresh = this.parts.names.fresh(name);
+    this.writer.line(`let ${fresh} = ${text};`);
+    return fresh;
+  }
+
   /** Names a value here, for good. */
   hold(value: Value, name = "v"): Value {
     if (value.atom && !value.changing && !value.loose) return value;
@@ -111,7 +122,7 @@ export class Expressions {
    */
   extent(dim: Dim, place: string): Value {
     const { capabilities, sizes } = this.parts;
-    if (typeof dim === "number" && dim > 1 && capabilities.software)
+    if (typeof dim === "number" && dim > 1 && capabilities.rolled)
       return { ...named(sizes.hidden(dim, place), "i32"), positive: true };
     return this.dim(dim);
   }
@@ -142,13 +153,7 @@ export class Expressions {
       case "round": {
         const value = this.value(expr.value);
         if (expr.dtype === "f32") return value;
-        const text = `${this.parts.library.use(`round_${expr.dtype}`)}(${value.text})`;
-        return this.#short({
-          text,
-          type: "f32",
-          atom: false,
-          ...(value.changing && { changing: true }),
-        });
+        return this.#short(this.rounded(value, expr.dtype));
       }
       case "apply":
         if (expr.op === "select") return this.#select(expr);
@@ -160,6 +165,17 @@ export class Expressions {
           ),
         );
     }
+  }
+
+  /** The nearest value of a narrow format. */
+  rounded(value: Value, dtype: FloatDType): Value {
+    if (dtype === "f32") return value;
+    return {
+      text: `${this.parts.library.use(`round_${dtype}`)}(${value.text})`,
+      type: "f32",
+      atom: false,
+      ...(value.changing && { changing: true }),
+    };
   }
 
   /** Applies an operator to values. */
@@ -315,7 +331,8 @@ export class Expressions {
       }
       at = this.combine("add", [this.combine("mul", [at, extent], "i32"), part], "i32");
     });
-    const plain = !isPacked(dtype) && dtype !== "i64" && this.storage(buffer).binding.parts === 1;
+    const { binding, vectors } = this.storage(buffer);
+    const plain = !isPacked(dtype) && dtype !== "i64" && binding.parts === 1 && !vectors;
     return plain ? this.#short(at) : this.hold(at, "at");
   }
 }

@@ -20,6 +20,7 @@ const taken = new Set([
   "u8",
   "at",
   "lane",
+  "own",
 ]);
 
 export class Names {

@@ -4,15 +4,24 @@
  * are numbered in rows of 32,768, since a device limits each dimension of a dispatch.
  */
 import type { Dim, Kernel } from "@millrace/graph";
-import { evaluateDim } from "@millrace/graph";
+import { evaluateDim, visitExpr } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
-import { hasBounds } from "../configure/accesses.ts";
+import {
+  hasBounds,
+  isMultiple,
+  loadsQuad,
+  Memories,
+  quad,
+  quadAxis,
+} from "../configure/accesses.ts";
 import type { Segment } from "../configure/configure.ts";
 import type { GridStep } from "../configure/grid.ts";
 import type { Binding, Sharing } from "./bindings.ts";
 import { bindingsOf, Storage } from "./bindings.ts";
+import type { Extension } from "./expressions.ts";
 import { Expressions } from "./expressions.ts";
 import { Library } from "./library.ts";
+import { emitLines } from "./lines.ts";
 import { Names } from "./names.ts";
 import { SizeTable } from "./sizes.ts";
 import { StatementEmitter } from "./statements.ts";
@@ -62,20 +71,31 @@ export function emitSegment(
   const library = new Library();
   const sizes = new SizeTable();
   const stored = bindingsOf(kernel, sharing, capabilities, names);
-  const bound = stored.map(
-    (binding) => new Storage(binding, segment.packed.get(binding.members[0]!) ?? "none", library),
-  );
+  // Long texts cost a software device more than they save.
+  const vectors = capabilities.software
+    ? new Set<number>()
+    : vectorMemories(kernel, sharing, segment, stored);
+  const bound = stored.map((binding) => {
+    const [memory] = binding.members as [number];
+    const store = segment.packed.get(memory) ?? "none";
+    return new Storage(binding, store, library, vectors.has(memory));
+  });
   const storages = kernel.buffers.map((_, i) =>
     bound.find(({ binding }) => binding.members.includes(i))!,
   );
   const writer = new Writer();
-  const x = new Expressions({ kernel, capabilities, storages, names, library, sizes }, writer);
+  const extensions = new Set<Extension>();
+  const x = new Expressions(
+    { kernel, capabilities, storages, names, library, sizes, extensions },
+    writer,
+  );
   const { form, workgroup } = segment;
   const emitter = new StatementEmitter(x, segment);
   const factors = factorsOf(segment);
   emitGrid(x, segment, factors, (points) =>
     openSteps(x, emitter, segment, points, () => {
       if (form.kind === "tile") emitTile(x, emitter, form, segment.body, points);
+      else if (form.kind === "lines") emitLines(x, emitter, form, segment.body, points);
       else emitter.block(segment.body);
     }),
   );
@@ -88,12 +108,15 @@ export function emitSegment(
     next += storage.binding.parts;
   }
   if (usesSizes) declarations.push(sizes.declaration(next));
+  const subgroups = extensions.has("subgroups");
   const code = [
+    ...Array.from(extensions, (name) => `enable ${name};`),
     ...declarations,
     ...emitter.shared,
     ...library.texts(),
     `@compute @workgroup_size(${workgroup})`,
-    "fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {",
+    `fn main(@builtin(workgroup_id) group: vec3<u32>, ${subgroups ? subgroupInputs : "@builtin(local_invocation_index) lane: u32"}) {`,
+    ...(subgroups ? [numberOfLane] : []),
     writer.text,
     "}",
     "",
@@ -106,6 +129,47 @@ export function emitSegment(
   };
 }
 
+/** Where invocations exchange values, their numbers follow the subgroups. */
+const subgroupInputs =
+  "@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_size) subgroup_size: u32, @builtin(subgroup_invocation_id) own: u32";
+const numberOfLane = "  let lane = subgroup * subgroup_size + own;";
+
+/** Memories that a product reads in fours and nothing stores to: they are arrays of vectors. */
+function vectorMemories(
+  kernel: Kernel,
+  sharing: Sharing,
+  { form, body }: Segment,
+  bindings: readonly Binding[],
+): ReadonlySet<number> {
+  const found = new Set<number>();
+  const [contract] = body;
+  if ((form.kind !== "tile" && form.kind !== "lines") || contract?.kind !== "contract")
+    return found;
+  const memories = new Memories(kernel, sharing);
+  const stored = memories.stored(body);
+  for (const side of ["lhs", "rhs"] as const) {
+    const { along, unit } = quadAxis(contract, side, memories);
+    if (unit === 1) continue;
+    const range = side === "lhs" ? contract.rows : contract.columns;
+    const { axis } = along === "range" ? range : contract.depth;
+    visitExpr(contract[side], (part) => {
+      const shape = part.kind === "load" ? memories.buffer(part.buffer)?.shape : undefined;
+      if (part.kind === "load" && loadsQuad(part, axis, shape)) found.add(memories.of(part.buffer));
+    });
+  }
+  return new Set(
+    bindings.flatMap(({ members, dtype, parts }) => {
+      const [memory] = members as [number];
+      const whole = members.every((member) =>
+        isMultiple(kernel.buffers[member]!.shape.at(-1) ?? 1, quad),
+      );
+      const fits =
+        found.has(memory) && !stored.has(memory) && parts === 1 && dtype === "f32" && whole;
+      return fits ? [memory] : [];
+    }),
+  );
+}
+
 /** The grid from the outside in; the last axis counts in elements of one invocation, products add their tiles. */
 function factorsOf({ steps, form, body }: Segment): LaunchGrid["factors"] {
   const factors = steps.flatMap((step) =>
@@ -114,10 +178,16 @@ function factorsOf({ steps, form, body }: Segment): LaunchGrid["factors"] {
   if (form.kind === "each" && form.elements > 1)
     factors.push({ ...factors.pop()!, per: form.elements });
   const contract = body[0];
-  if (form.kind === "tile" && contract?.kind === "contract")
+  if (contract?.kind !== "contract") return factors;
+  if (form.kind === "tile")
     factors.push(
       { extent: contract.rows.extent, per: form.tileRows },
       { extent: contract.columns.extent, per: form.tileColumns },
+    );
+  if (form.kind === "lines")
+    factors.push(
+      { extent: contract.rows.extent, per: form.rows },
+      { extent: contract.columns.extent, per: form.columns },
     );
   return factors;
 }

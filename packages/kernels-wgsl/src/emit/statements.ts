@@ -25,6 +25,14 @@ interface OwnedWords {
   readonly words: ReadonlyMap<string, string>;
 }
 
+/** Elements side by side along an axis. */
+interface Neighbours {
+  readonly axis: string;
+  readonly first: string;
+  readonly count: number;
+  readonly end: string;
+}
+
 export class StatementEmitter {
   readonly x: Expressions;
   /** Declarations in workgroup memory. */
@@ -56,7 +64,7 @@ export class StatementEmitter {
    */
   rolled(count: number): string {
     const { library, capabilities } = this.x.parts;
-    if (!capabilities.software) return String(count);
+    if (!capabilities.rolled) return String(count);
     library.use("exact");
     return `(${count} + sizes[0].x)`;
   }
@@ -66,6 +74,26 @@ export class StatementEmitter {
     const fresh = this.x.parts.names.fresh(name);
     this.shared.push(`var<workgroup> ${fresh}: ${type};`);
     return fresh;
+  }
+
+  /** Of so many neighbouring invocations, how many can exchange values without workgroup memory. */
+  exchangeWidth(most: number): number {
+    const { subgroupSize } = this.x.parts.capabilities;
+    return subgroupSize > 1 ? Math.min(subgroupSize, most) : 1;
+  }
+
+  /** The sum of a value over `width` neighbouring invocations, in a fixed order, which each of them gets. */
+  exchangeSum(value: string, width: number): string {
+    let sum = value;
+    for (let distance = width / 2; distance >= 1; distance /= 2)
+      sum = this.x.define("total", `${sum} + ${this.exchange(sum, distance)}`);
+    return sum;
+  }
+
+  /** The value of the invocation whose number differs in one bit. */
+  exchange(value: string, distance: number): string {
+    this.x.parts.extensions.add("subgroups");
+    return `subgroupShuffleXor(${value}, ${distance}u)`;
   }
 
   #at(level: Level, body: () => void): void {
@@ -116,6 +144,15 @@ export class StatementEmitter {
   /** Runs `body` for the elements of this invocation, whose narrow results fill whole words. */
   elements(range: Range, group: Value, count: number, body: () => void): void {
     const { x } = this;
+    const text = `${group.text} * ${count}`;
+    const first = x.hold({ ...group, text, atom: false }, "first").text;
+    const end = x.extent(range.extent, range.axis).text;
+    this.neighbours({ axis: range.axis, first, count, end }, body);
+  }
+
+  /** The same from a given first element on; `body` is given the number of the element among them. */
+  neighbours({ axis, first, count, end }: Neighbours, body: (place: string) => void): void {
+    const { x } = this;
     const { names } = x.parts;
     const words = new Map<string, string>();
     for (const { binding, store } of new Set(x.parts.storages))
@@ -124,16 +161,14 @@ export class StatementEmitter {
         x.writer.line(`var ${word} = 0u;`);
         words.set(binding.name, word);
       }
-    const base = x.hold({ ...group, text: `${group.text} * ${count}`, atom: false }, "first");
-    const axis = names.fresh(range.axis);
-    const end = x.extent(range.extent, range.axis).text;
+    const each = names.fresh(axis);
     const last = names.fresh("end");
-    x.writer.line(`let ${last} = min(${base.text} + ${count}, ${end});`);
-    x.writer.block(`for (var ${axis} = ${base.text}; ${axis} < ${last}; ${axis}++)`, () => {
-      const value = named(axis, "i32");
-      x.bind(range.axis, value);
+    x.writer.line(`let ${last} = min(${first} + ${count}, ${end});`);
+    x.writer.block(`for (var ${each} = ${first}; ${each} < ${last}; ${each}++)`, () => {
+      const value = named(each, "i32");
+      x.bind(axis, value);
       this.#owned = { axis: value, end: last, words };
-      body();
+      body(`${each} - ${first}`);
       this.#owned = undefined;
     });
   }
@@ -170,6 +205,11 @@ export class StatementEmitter {
         writer.line(`${meaning.name} = ${x.settled(x.value(statement.value))};`);
         return;
       }
+      case "array":
+        throw new InternalError({
+          what: "an array, although the device was said to have none",
+          where: `kernel ${x.parts.kernel.name}`,
+        });
       case "store":
         return this.#fenced(statement, () => this.#store(statement));
       case "if":

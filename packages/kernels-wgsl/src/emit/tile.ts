@@ -1,15 +1,17 @@
 /**
  * Matrix products in tiles. In: a product and the tile's size. Out: a workgroup that brings a slice of both operands into its
- * memory, evaluating their expressions once per element, and multiplies it there; each invocation keeps a small tile of sums
- * in registers. Rows and columns may be loaded ranges (the rows of one expert).
+ * memory, evaluating their expressions once per element, and multiplies it there; each invocation keeps a tile of sums, four by
+ * four or twice that, in registers. Rows and columns may be loaded ranges (the rows of one expert).
  *
- * Invocation (x, y) has rows y, y + down, … and columns x, x + across, …: neighbours read and store neighbours.
+ * Workgroup memory holds four neighbouring rows (or columns) at one depth as a vector. Invocation (x, y) has the fours y, y + down, … of the
+ * rows and x, x + across, … of the columns. An operand that lies along the depth is brought in blocks of four by four.
  */
 import type { Contract, Range, Statement } from "@millrace/graph";
 import { InternalError } from "@millrace/graph";
-import { isNeighbourly, Memories } from "../configure/accesses.ts";
+import { Memories, quadAxis } from "../configure/accesses.ts";
 import type { TileForm } from "../configure/contract.ts";
 import type { Expressions } from "./expressions.ts";
+import { quadValues } from "./quads.ts";
 import type { StatementEmitter } from "./statements.ts";
 import type { Value } from "./values.ts";
 import { named } from "./values.ts";
@@ -19,6 +21,25 @@ interface Bounds {
   readonly end: string;
 }
 
+/** Bounds of a product's range, the same for the whole workgroup. */
+export function agreedBounds(x: Expressions, emitter: StatementEmitter, range: Range): Bounds {
+  const bound = (expr: Range["start"], otherwise: string): string =>
+    expr ? emitter.uniform(x.hold(x.value(expr)), expr) : otherwise;
+  return {
+    start: bound(range.start, "0"),
+    end: bound(range.end, x.extent(range.extent, range.axis).text),
+  };
+}
+
+export function productOf(x: Expressions, body: readonly Statement[]): Contract {
+  const contract = body[0];
+  if (contract?.kind === "contract") return contract;
+  throw new InternalError({
+    what: "a product's form is chosen for something else",
+    where: `kernel ${x.parts.kernel.name}`,
+  });
+}
+
 export function emitTile(
   x: Expressions,
   emitter: StatementEmitter,
@@ -26,152 +47,189 @@ export function emitTile(
   body: readonly Statement[],
   points: readonly Value[],
 ): void {
-  const contract = body[0];
-  if (contract?.kind !== "contract")
-    throw new InternalError({
-      what: "a tile has no product",
-      where: `kernel ${x.parts.kernel.name}`,
-    });
+  const contract = productOf(x, body);
   const { writer } = x;
-  const fresh = (name: string): string => x.parts.names.fresh(name);
-  const define = (name: string, text: string): string => {
-    const made = fresh(name);
-    writer.line(`let ${made} = ${text};`);
-    return made;
-  };
-  const agreed = (range: Range): Bounds => {
-    const bound = (expr: Range["start"], otherwise: string): string =>
-      expr ? emitter.uniform(x.hold(x.value(expr)), expr) : otherwise;
-    return {
-      start: bound(range.start, "0"),
-      end: bound(range.end, x.extent(range.extent, range.axis).text),
-    };
-  };
-  const rows = agreed(contract.rows);
-  const columns = agreed(contract.columns);
-  const depth = agreed(contract.depth);
+  const rows = agreedBounds(x, emitter, contract.rows);
+  const columns = agreedBounds(x, emitter, contract.columns);
+  const depth = agreedBounds(x, emitter, contract.depth);
   const [rowTile, columnTile] = points.slice(-2) as [Value, Value];
   const from = (start: string, tile: Value, size: number): string =>
     start === "0" ? `${tile.text} * ${size}` : `${start} + ${tile.text} * ${size}`;
-  const firstRow = define("first_row", from(rows.start, rowTile, form.tileRows));
-  const firstColumn = define("first_column", from(columns.start, columnTile, form.tileColumns));
+  const firstRow = x.define("first_row", from(rows.start, rowTile, form.tileRows));
+  const firstColumn = x.define("first_column", from(columns.start, columnTile, form.tileColumns));
   writer.block(`if (${firstRow} < ${rows.end} && ${firstColumn} < ${columns.end})`, () => {
-    const across = define("across", `i32(lane) % ${form.across}`);
-    const down = define("down", `i32(lane) / ${form.across}`);
-    const perRow = form.tileRows / form.down;
-    const perColumn = form.tileColumns / form.across;
-    const sums = Array.from({ length: perRow }, (_, i) =>
-      Array.from({ length: perColumn }, (__, j) => {
-        const sum = fresh(`sum_${i}_${j}`);
-        writer.line(`var ${sum} = 0.0f;`);
-        return sum;
-      }),
-    );
-    // One more than needed, so that a column of the tile does not fall on one bank of the memory.
-    const lhsPitch = form.tileRows + 1;
-    const rhsPitch = form.tileColumns + 1;
-    const lhs = emitter.share("lhs_tile", `array<f32, ${lhsPitch * form.tileDepth}>`);
-    const rhs = emitter.share("rhs_tile", `array<f32, ${rhsPitch * form.tileDepth}>`);
-    const k = fresh("slice");
+    const across = x.define("across", `i32(lane) % ${form.across}`);
+    const down = x.define("down", `i32(lane) / ${form.across}`);
+    const sums = sumsOf(emitter, form);
+    const operand = (side: "lhs" | "rhs"): Operand => {
+      const left = side === "lhs";
+      const size = left ? form.tileRows : form.tileColumns;
+      // One more than needed, so that a block's vectors fall on several banks of the memory.
+      const pitch = size / 4 + 1;
+      return {
+        side,
+        size,
+        pitch,
+        tile: emitter.share(`${side}_tile`, `array<vec4<f32>, ${pitch * form.tileDepth}>`),
+        first: left ? firstRow : firstColumn,
+        end: left ? rows.end : columns.end,
+        depthEnd: depth.end,
+        tileDepth: form.tileDepth,
+      };
+    };
+    const [lhs, rhs] = [operand("lhs"), operand("rhs")];
+    const slice = x.parts.names.fresh("slice");
+    const { tileDepth } = form;
     writer.block(
-      `for (var ${k} = ${depth.start}; ${k} < ${depth.end}; ${k} += ${form.tileDepth})`,
+      `for (var ${slice} = ${depth.start}; ${slice} < ${depth.end}; ${slice} += ${tileDepth})`,
       () => {
-        const operand = (side: "lhs" | "rhs"): void => {
-          const left = side === "lhs";
-          fetch(emitter, contract, {
-            side,
-            tile: left ? lhs : rhs,
-            pitch: left ? lhsPitch : rhsPitch,
-            size: left ? form.tileRows : form.tileColumns,
-            first: left ? firstRow : firstColumn,
-            end: left ? rows.end : columns.end,
-            slice: k,
-            depthEnd: depth.end,
-            tileDepth: form.tileDepth,
-          });
-        };
-        operand("lhs");
-        operand("rhs");
+        bring(emitter, contract, lhs, slice);
+        bring(emitter, contract, rhs, slice);
         writer.line("workgroupBarrier();");
-        const step = fresh("k");
+        const k = x.parts.names.fresh("k");
         // What lies beyond the depth has been filled with zeros.
-        writer.block(
-          `for (var ${step} = 0; ${step} < ${emitter.rolled(form.tileDepth)}; ${step}++)`,
-          () => {
-            const left = sums.map((_, i) =>
-              define("a", `${lhs}[${step} * ${lhsPitch} + ${down} + ${i * form.down}]`),
+        writer.block(`for (var ${k} = 0; ${k} < ${emitter.rolled(tileDepth)}; ${k}++)`, () => {
+          const left = sums.map((_, i) => i).filter((i) => i % 4 === 0);
+          const fours = (tile: string, pitch: number, lane: string, each: number, i: number) =>
+            x.define(
+              tile === lhs.tile ? "a" : "b",
+              `${tile}[${k} * ${pitch} + ${lane}${i > 0 ? ` + ${i * each}` : ""}]`,
             );
-            const right = sums[0]!.map((_, j) =>
-              define("b", `${rhs}[${step} * ${rhsPitch} + ${across} + ${j * form.across}]`),
-            );
-            sums.forEach((line, i) =>
-              line.forEach((sum, j) =>
-                writer.line(`${sum} = fma(${left[i]}, ${right[j]}, ${sum});`),
-              ),
-            );
-          },
-        );
+          const a = left.map((_, i) => fours(lhs.tile, lhs.pitch, down, form.down, i));
+          const b = sums[0]!.map((_, j) => fours(rhs.tile, rhs.pitch, across, form.across, j));
+          sums.forEach((line, i) =>
+            line.forEach((sum, j) => {
+              const row = `${a[i >> 2]}.${"xyzw"[i & 3]}`;
+              writer.line(`${sum} = fma(vec4<f32>(${row}), ${b[j]}, ${sum});`);
+            }),
+          );
+        });
         writer.line("workgroupBarrier();");
       },
     );
     emitResults(emitter, contract, form, sums, {
-      row: `${firstRow} + ${down}`,
-      column: `${firstColumn} + ${across}`,
-      rowEnd: define("row_end", `min(${firstRow} + ${form.tileRows}, ${rows.end})`),
-      columnEnd: define("column_end", `min(${firstColumn} + ${form.tileColumns}, ${columns.end})`),
+      row: `${firstRow} + ${down} * 4`,
+      column: `${firstColumn} + ${across} * 4`,
+      rowEnd: rows.end,
+      columnEnd: columns.end,
     });
   });
 }
 
-interface Fetch {
+/** Names of the sums: by row, vectors of four columns. */
+function sumsOf({ x }: StatementEmitter, form: TileForm): readonly (readonly string[])[] {
+  const rows = Array.from({ length: form.tileRows / form.down }, (_, i) => i);
+  const columns = Array.from({ length: form.tileColumns / form.across / 4 }, (_, j) => j);
+  return rows.map((i) =>
+    columns.map((j) => {
+      const sum = x.parts.names.fresh(`sum_${i}_${j}`);
+      x.writer.line(`var ${sum} = vec4<f32>();`);
+      return sum;
+    }),
+  );
+}
+
+/** A slice of one operand in workgroup memory. */
+interface Operand {
   readonly side: "lhs" | "rhs";
-  readonly tile: string;
-  readonly pitch: number;
+  /** Rows, or columns. */
   readonly size: number;
+  /** Vectors from one depth to the next. */
+  readonly pitch: number;
+  readonly tile: string;
   readonly first: string;
   readonly end: string;
-  readonly slice: string;
   readonly depthEnd: string;
   readonly tileDepth: number;
 }
 
 /** Brings one operand's slice into workgroup memory; what is out of range counts as zero. */
-function fetch(emitter: StatementEmitter, contract: Contract, parts: Fetch): void {
+function bring(
+  emitter: StatementEmitter,
+  contract: Contract,
+  operand: Operand,
+  slice: string,
+): void {
   const { x, workgroup } = emitter;
-  const { writer } = x;
-  const { side, tile, pitch, size, first, end, slice, depthEnd, tileDepth } = parts;
+  const { side, tile, pitch, size, first, end, depthEnd, tileDepth } = operand;
+  const { writer, parts } = x;
   const range = side === "lhs" ? contract.rows : contract.columns;
-  const expr = contract[side];
-  const names = x.parts.names;
-  // Neighbouring invocations take neighbouring elements, along whichever axis these lie.
-  const sharing = x.parts.storages.map(({ binding }) => binding.members[0]!);
-  const loads = new Memories(x.parts.kernel, sharing).loads(expr);
-  const alongRange =
-    loads.some(({ index }) => isNeighbourly(index, range.axis)) &&
-    !loads.some(({ index }) => isNeighbourly(index, contract.depth.axis));
-  const element = names.fresh("element");
+  const sharing = parts.storages.map(({ binding }) => binding.members[0]!);
+  const { along, unit } = quadAxis(contract, side, new Memories(parts.kernel, sharing));
+  // Long texts cost a software device more than they save.
+  const wide = unit === 4 && !parts.capabilities.software;
+  const blocks = wide && along === "depth";
+  const deep = blocks ? tileDepth / 4 : tileDepth;
+  const count = (size / 4) * deep;
+  const element = parts.names.fresh("element");
+  // The lanes that the first operand leaves idle begin with the second.
+  const from = side === "rhs" && count < workgroup ? `${workgroup - 1} - i32(lane)` : "i32(lane)";
   writer.block(
-    `for (var ${element} = i32(lane); ${element} < ${size * tileDepth}; ${element} += ${workgroup})`,
+    `for (var ${element} = ${from}; ${element} < ${count}; ${element} += ${workgroup})`,
     () =>
       x.scoped(() => {
-        const inner = alongRange ? size : tileDepth;
-        const [low, high] = [names.fresh("low"), names.fresh("high")];
-        writer.line(`let ${low} = ${element} % ${inner};`);
-        writer.line(`let ${high} = ${element} / ${inner};`);
-        const [at, k] = alongRange ? [low, high] : [high, low];
-        const axis = names.fresh(range.axis);
-        const step = names.fresh(contract.depth.axis);
-        writer.line(`let ${axis} = ${first} + ${at};`);
-        writer.line(`let ${step} = ${slice} + ${k};`);
-        const value = names.fresh("value");
-        writer.line(`var ${value} = 0.0f;`);
-        writer.block(`if (${axis} < ${end} && ${step} < ${depthEnd})`, () => {
-          x.bind(range.axis, named(axis, "i32"));
-          x.bind(contract.depth.axis, named(step, "i32"));
-          writer.line(`${value} = ${x.value(expr).text};`);
+        const inner = along === "range" ? size / 4 : deep;
+        const low = x.define("low", `${element} % ${inner}`);
+        const high = x.define("high", `${element} / ${inner}`);
+        const [four, at] = along === "range" ? [low, high] : [high, low];
+        const place = x.define(range.axis, `${first} + ${four} * 4`);
+        const step = x.define(contract.depth.axis, `${slice} + ${at}${blocks ? " * 4" : ""}`);
+        const depths = Array.from({ length: blocks ? 4 : 1 }, () => {
+          const fresh = parts.names.fresh("value");
+          writer.line(`var ${fresh} = vec4<f32>();`);
+          return fresh;
         });
-        writer.line(`${tile}[${k} * ${pitch} + ${at}] = ${value};`);
+        const [value] = depths as [string];
+        if (wide && along === "range")
+          writer.block(`if (${place} < ${end} && ${step} < ${depthEnd})`, () => {
+            x.bind(contract.depth.axis, named(step, "i32"));
+            const made = quadValues(x, contract[side], range.axis, named(place, "i32"));
+            writer.line(`${value} = vec4<f32>(${made.map(({ text }) => text).join(", ")});`);
+          });
+        else if (parts.capabilities.software) {
+          // Four times the text is four times the time to compile it.
+          const i = parts.names.fresh("i");
+          writer.block(`for (var ${i} = 0; ${i} < ${emitter.rolled(4)}; ${i}++)`, () =>
+            element4(emitter, contract, operand, { place, step, i, values: [value] }),
+          );
+        } else
+          for (let i = 0; i < 4; i++)
+            element4(emitter, contract, operand, { place, step, i, values: depths });
+        depths.forEach((text, k) => {
+          const line = blocks ? `(${at} * 4${k > 0 ? ` + ${k}` : ""})` : at;
+          writer.line(`${tile}[${line} * ${pitch} + ${four}] = ${text};`);
+        });
       }),
+  );
+}
+
+/** One row of a block, or column: its value at the depth, or at four depths from there on. */
+function element4(
+  { x }: StatementEmitter,
+  contract: Contract,
+  { side, end, depthEnd }: Operand,
+  at: {
+    readonly place: string;
+    readonly step: string;
+    readonly i: number | string;
+    readonly values: readonly string[];
+  },
+): void {
+  const { place, step, i, values } = at;
+  const range = side === "lhs" ? contract.rows : contract.columns;
+  const row = i === 0 ? place : `${place} + ${i}`;
+  const component = typeof i === "number" ? `.${"xyzw"[i]!}` : `[${i}]`;
+  x.writer.block(`if (${row} < ${end} && ${step} < ${depthEnd})`, () =>
+    x.scoped(() => {
+      const name = i === 0 ? place : x.define(range.axis, row);
+      x.bind(range.axis, named(name, "i32"));
+      x.bind(contract.depth.axis, named(step, "i32"));
+      const made =
+        values.length === 4
+          ? quadValues(x, contract[side], contract.depth.axis, named(step, "i32"))
+          : [x.value(contract[side])];
+      made.forEach(({ text }, k) => x.writer.line(`${values[k]!}${component} = ${text};`));
+    }),
   );
 }
 
@@ -192,28 +250,32 @@ function emitResults(
 ): void {
   const { x } = emitter;
   const { writer, parts } = x;
-  const perColumn = sums[0]!.length;
-  const count = sums.length * perColumn;
+  const perRow = sums[0]!.length;
   // A copy, so that the sums themselves stay in registers although these are indexed.
-  const results = parts.names.fresh("sums");
-  writer.line(`var ${results} = array<f32, ${count}>(${sums.flat().join(", ")});`);
-  const at = parts.names.fresh("at");
-  writer.line(`var ${at} = 0;`);
-  const [m, n] = [contract.rows.axis, contract.columns.axis].map((axis) => parts.names.fresh(axis));
-  writer.block(`for (var ${m} = ${row}; ${m} < ${rowEnd}; ${m} += ${form.down})`, () => {
-    const next = parts.names.fresh("next");
-    writer.line(`var ${next} = ${at};`);
-    writer.line(`${at} += ${perColumn};`);
-    writer.block(`for (var ${n} = ${column}; ${n} < ${columnEnd}; ${n} += ${form.across})`, () =>
-      x.scoped(() => {
-        x.bind(contract.rows.axis, named(m!, "i32"));
-        x.bind(contract.columns.axis, named(n!, "i32"));
-        const product = parts.names.fresh(contract.result);
-        writer.line(`let ${product} = ${results}[${next}];`);
-        writer.line(`${next}++;`);
-        x.bind(contract.result, named(product, "f32"));
-        emitter.block(contract.body);
-      }),
+  const results = x.parts.names.fresh("sums");
+  writer.line(
+    `var ${results} = array<vec4<f32>, ${sums.length * perRow}>(${sums.flat().join(", ")});`,
+  );
+  const i = parts.names.fresh("i");
+  writer.block(`for (var ${i} = 0; ${i} < ${emitter.rolled(sums.length)}; ${i}++)`, () => {
+    const m = x.define(
+      contract.rows.axis,
+      `${row} + ${sums.length > 4 ? `(${i} >> 2u) * ${form.down * 4} + (${i} & 3)` : i}`,
     );
+    writer.block(`if (${m} < ${rowEnd})`, () => {
+      const four = parts.names.fresh("four");
+      writer.block(`for (var ${four} = 0; ${four} < ${emitter.rolled(perRow)}; ${four}++)`, () =>
+        x.scoped(() => {
+          x.bind(contract.rows.axis, named(m, "i32"));
+          const line = x.define("line", `${results}[${i} * ${perRow} + ${four}]`);
+          const first = x.define("first", `${column} + ${four} * ${form.across * 4}`);
+          const neighbours = { axis: contract.columns.axis, first, count: 4, end: columnEnd };
+          emitter.neighbours(neighbours, (place) => {
+            x.bind(contract.result, named(x.define(contract.result, `${line}[${place}]`), "f32"));
+            emitter.block(contract.body);
+          });
+        }),
+      );
+    });
   });
 }
