@@ -10,10 +10,11 @@ import type { Failure, Results } from "./test-results.ts";
 import { resultsFile } from "./test-results.ts";
 
 /** The message, the difference, and the frames that are not the test runner's. */
-function describe({ name, message, stack, diff }: SerializedError): string {
+function describe({ name, message, stack, diff, cause }: SerializedError): string {
   const text = stack?.includes(message) ? stack : `${name ?? "Error"}: ${message}\n${stack ?? ""}`;
   const own = text.split("\n").filter((line) => !/^\s+at .*node_modules/.test(line));
   if (typeof diff === "string") own.push(stripVTControlCharacters(diff));
+  if (cause) own.push(`caused by ${describe(cause)}`);
   return own.join("\n");
 }
 

@@ -9,8 +9,8 @@ import { DTypeError, ShapeError } from "../../errors.ts";
 import type { OpDefinition } from "../../op.ts";
 import { dimsEqual, formatType } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
-import { applyOne, defineOp, expectDType, expectInputs } from "../define-op.ts";
-import { dotGeneral, linear, raggedDot, raggedOuter } from "../ops/contract.ts";
+import { applyOne, defineOp, expectInputs } from "../define-op.ts";
+import { dotGeneral, expectOffsets, linear, raggedDot, raggedOuter } from "../ops/contract.ts";
 import { convert } from "../ops/elementwise.ts";
 import { transpose } from "../ops/movement.ts";
 
@@ -65,12 +65,12 @@ export const bf16RaggedDotOp: OpDefinition<Record<string, never>> = defineOp({
         what: `does not take ${formatType(x!)} and ${formatType(w!)}`,
         hint: "Convert them to float dtypes.",
       });
-    expectDType(offsets!, ["i32"], "offsets");
     if (x!.shape.length !== 2 || w!.shape.length !== 3 || !dimsEqual(x!.shape[1]!, w!.shape[2]!))
       throw new ShapeError({
         what: `x ${formatType(x!)} does not fit weights ${formatType(w!)}`,
         hint: "Give x [R, K] and w [E, N, K].",
       });
+    expectOffsets(offsets!, w!.shape[0]!);
     return [{ dtype: x!.dtype, shape: [x!.shape[0]!, w!.shape[1]!] }];
   },
   vjp: ({ inputs: [x, w, offsets], cotangents: [ct] }) => {

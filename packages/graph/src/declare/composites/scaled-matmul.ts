@@ -12,8 +12,8 @@ import type { OpDefinition } from "../../op.ts";
 import type { TensorType } from "../../shape.ts";
 import { dimsEqual, formatType, shapeSize } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
-import { applyOne, applyOp, defineOp, expectDType, expectInputs } from "../define-op.ts";
-import { dotGeneral, raggedDot, raggedOuter } from "../ops/contract.ts";
+import { applyOne, applyOp, defineOp, expectInputs } from "../define-op.ts";
+import { dotGeneral, expectOffsets, raggedDot, raggedOuter } from "../ops/contract.ts";
 import { convert } from "../ops/elementwise.ts";
 import { reshape, transpose } from "../ops/movement.ts";
 import type { Quantized } from "./block-quantize.ts";
@@ -113,12 +113,12 @@ export const raggedScaledDotOp: OpDefinition<Record<string, never>> = defineOp({
     const [a, aScales, b, bScales, offsets] = inputs;
     expectScales(a!, aScales!, rows);
     expectScales(b!, bScales!, expertBlocks);
-    expectDType(offsets!, ["i32"], "offsets");
     if (!dimsEqual(a!.shape[1]!, b!.shape[2]!))
       throw new ShapeError({
         what: `rows ${formatType(a!)} do not fit experts ${formatType(b!)}`,
         hint: "Give a [R, K] and b [E, N, K].",
       });
+    expectOffsets(offsets!, b!.shape[0]!);
     return [{ dtype: "f32", shape: [a!.shape[0]!, b!.shape[1]!] }];
   },
   body: {
@@ -258,8 +258,9 @@ export const fp8RaggedDotOp: OpDefinition<RecipeAttributes> = defineOp<RecipeAtt
   name: "fp8_ragged_dot",
   infer: (inputs) => {
     expectInputs(inputs, 3);
-    expectDType(inputs[2]!, ["i32"], "offsets");
-    return inferRecipe(inputs[0]!, inputs[1]!, expertBlocks);
+    const types = inferRecipe(inputs[0]!, inputs[1]!, expertBlocks);
+    expectOffsets(inputs[2]!, inputs[1]!.shape[0]!);
+    return types;
   },
   vjp: ({ attrs, inputs: [x, w, offsets], outputs, cotangents: [ct] }) => {
     if (!ct) return [undefined, undefined, undefined];

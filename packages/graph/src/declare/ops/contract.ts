@@ -184,7 +184,7 @@ function expectRank(type: TensorType, rank: number, what: string): void {
     });
 }
 
-function expectOffsets(type: TensorType, groups: Dim): void {
+export function expectOffsets(type: TensorType, groups: Dim): void {
   expectDType(type, ["i32"], "offsets");
   expectRank(type, 1, "offsets");
   if (!dimsEqual(type.shape[0]!, addDims(groups, 1)))
