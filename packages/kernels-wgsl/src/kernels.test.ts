@@ -207,9 +207,16 @@ describe("a workgroup per reduction", () => {
   for (const length of [33, 64, 127, 600, 2049])
     it(`of ${length} elements`, () =>
       expectSame(rows(length, 3), { form: /^a workgroup each over i < 3/ }));
-  it("over two axes, with two components, and a sum after it", () =>
-    expectSame(
-      `kernel k {
+  it("of 600 elements, in subgroups", () =>
+    expectSame(rows(600, 3), {
+      form: /^a workgroup each over i < 3/,
+      capabilities: { subgroupSize: 8 },
+    }));
+  it.each([0, 8])(
+    "over two axes, with two components, and a sum after it, subgroups of %i",
+    (subgroupSize) =>
+      expectSame(
+        `kernel k {
         size T in 1..70
         read a: f32[T, 5]
         write at: i32[]
@@ -223,8 +230,14 @@ describe("a workgroup per reduction", () => {
         store at[] = place
         store total[] = sum
       }`,
-      { form: /a workgroup each over one point/, sizes: { T: 70 }, tolerance: 1e-5 },
-    ));
+        {
+          form: /a workgroup each over one point/,
+          sizes: { T: 70 },
+          tolerance: 1e-5,
+          capabilities: { subgroupSize },
+        },
+      ),
+  );
   it("whose rows are loaded", () =>
     expectSame(
       `kernel k {

@@ -1,7 +1,7 @@
 /**
  * Reductions. In: ranges, values and how two partial results combine. Out: names of the results. One invocation folds in order;
- * a workgroup divides the elements among its invocations, lane by lane, and combines the partial results as a tree, in an
- * order that is the same in every run.
+ * a workgroup divides the elements among its invocations, lane by lane, and combines the partial results as a tree, first within
+ * subgroups where there are any, in an order that is the same in every run.
  */
 import type { Range, Reduce } from "@millrace/graph";
 import { leftName, rightName } from "@millrace/graph";
@@ -90,27 +90,42 @@ export function emitSharedReduce(emitter: StatementEmitter, reduce: Reduce): voi
   const into = accumulators(emitter, reduce);
   emitShares(emitter, reduce.ranges, () => accumulate(emitter, reduce, into));
 
+  // Neighbours exchange their results; one of them goes on.
+  const exchangeable = reduce.results.every(({ type }) => type !== "bool");
+  const width = exchangeable ? emitter.exchangeWidth(workgroup) : 1;
+  for (let distance = 1; distance < width; distance *= 2) {
+    const values = into.map((name, i): Value => {
+      const other = x.define("other", emitter.exchange(name, distance));
+      return named(other, reduce.results[i]!.type);
+    });
+    combineInto(emitter, reduce, into, values);
+  }
+  const groups = workgroup / width;
   const partial = reduce.results.map(({ type }) =>
-    emitter.share("partial", `array<${type}, ${workgroup}>`),
+    emitter.share("partial", `array<${type}, ${groups}>`),
   );
-  partial.forEach((shared, i) => writer.line(`${shared}[lane] = ${into[i]};`));
+  const put = (place: string): void =>
+    partial.forEach((shared, i) => writer.line(`${shared}[${place}] = ${into[i]};`));
+  if (width === 1) put("lane");
+  else writer.block(`if (lane % ${width} == 0)`, () => put(`lane / ${width}`));
   writer.line("workgroupBarrier();");
   const half = x.parts.names.fresh("half");
-  writer.block(
-    `for (var ${half} = u32(${emitter.rolled(workgroup / 2)}); ${half} > 0u; ${half} >>= 1u)`,
-    () => {
-      writer.block(`if (lane < ${half})`, () => {
-        const values = partial.map((shared, i): Value => {
-          const fresh = x.parts.names.fresh("other");
-          writer.line(`let ${fresh} = ${shared}[lane + ${half}];`);
-          return named(fresh, reduce.results[i]!.type);
+  if (groups > 1)
+    writer.block(
+      `for (var ${half} = u32(${emitter.rolled(groups / 2)}); ${half} > 0u; ${half} >>= 1u)`,
+      () => {
+        writer.block(`if (lane < ${half})`, () => {
+          const values = partial.map((shared, i): Value => {
+            const fresh = x.define("other", `${shared}[lane + ${half}]`);
+            return named(fresh, reduce.results[i]!.type);
+          });
+          if (width > 1) into.forEach((name, i) => writer.line(`${name} = ${partial[i]!}[lane];`));
+          combineInto(emitter, reduce, into, values);
+          put("lane");
         });
-        combineInto(emitter, reduce, into, values);
-        partial.forEach((shared, i) => writer.line(`${shared}[lane] = ${into[i]};`));
-      });
-      writer.line("workgroupBarrier();");
-    },
-  );
+        writer.line("workgroupBarrier();");
+      },
+    );
   const results = reduce.results.map(({ name }, i) => {
     const fresh = x.parts.names.fresh(name);
     writer.line(`let ${fresh} = workgroupUniformLoad(&${partial[i]}[0]);`);
