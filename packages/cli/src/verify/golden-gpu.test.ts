@@ -1,5 +1,5 @@
 // Golden cases on a GPU, a software one in continuous integration, whose driver takes seconds to minutes to translate the shaders
-// of a case it has not seen. Hence a few of them, which between them have both routers, FP8 and the MTP module;
+// of a case it has not seen. Hence a few of them, which between them have the router, FP8 and the MTP module;
 // MILLRACE_GOLDEN_GPU=all runs every one. They lie beside the checkout, and a clone may lack them.
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { openCase } from "./case.ts";
 import { verifyCase } from "./verify-case.ts";
 
 const golden = fileURLToPath(new URL("../../../../../shared/golden", import.meta.url));
-const few = ["fp8-numerics", "v2-lite", "v3-fp8-act", "v3-mtp"];
+const few = ["fp8-numerics", "v3-fp8-act", "v3-mtp"];
 const all = process.env["MILLRACE_GOLDEN_GPU"] === "all";
 const cases = existsSync(golden)
   ? readdirSync(golden, { withFileTypes: true }).flatMap((entry) =>
