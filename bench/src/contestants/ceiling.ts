@@ -4,7 +4,7 @@
  */
 import { isMainThread, Worker } from "node:worker_threads";
 import type { CeilingKind, Task } from "../case.ts";
-import { ceilingModule, FLOPS_PER_ROUND, READ_STEP } from "./ceiling-module.ts";
+import { ceilingModule, FLOPS_PER_ROUND, READ_STEP } from "@millrace/kernels-cpu";
 import { Absent } from "./contestant.ts";
 import type { Contestant, Prepared } from "./contestant.ts";
 

@@ -2,7 +2,7 @@
  * The WebGPU backend. In: an adapter. Out: a backend that runs programs as WGSL compute shaders, with state in device memory. Runs
  * on one device follow one another; a lost device rejects them all.
  */
-import type { Backend, Executable, Program, Store } from "@millrace/graph";
+import type { Backend, Ceilings, Executable, Program, Store } from "@millrace/graph";
 import { InputError } from "@millrace/graph";
 import type { WgslCapabilities } from "./capabilities.ts";
 import { graphCapabilities } from "./capabilities.ts";
@@ -10,6 +10,7 @@ import { printConfiguration } from "./configure/configure.ts";
 import type { DeviceOptions, OpenDevice } from "./device.ts";
 import { closeDevice, openDevice } from "./device.ts";
 import { DeviceMemory } from "./launch/buffers.ts";
+import { measureCeilings } from "./launch/ceilings.ts";
 import { DeviceGuard } from "./launch/device-errors.ts";
 import type { LaunchContext } from "./launch/launch.ts";
 import { checkProgram, emitProgram, loadProgram } from "./launch/launch.ts";
@@ -28,6 +29,8 @@ export interface WgslBackend extends Backend {
   readonly device: GPUDevice;
   /** Buffers that stores and executables hold now. */
   readonly liveBuffers: number;
+  /** What the device does at best, measured now. */
+  measureCeilings(): Promise<Ceilings>;
   /** Gives the device back. Programs and stores of this backend end with it. */
   dispose(): void;
 }
@@ -65,6 +68,7 @@ function backendOver(opened: OpenDevice, capabilities: WgslCapabilities): WgslBa
     get liveBuffers() {
       return memory.liveBuffers;
     },
+    measureCeilings: () => measureCeilings(memory, capabilities),
     dispose: (): void => {
       memory.dispose();
       closeDevice(opened);

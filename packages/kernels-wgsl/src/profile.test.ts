@@ -68,6 +68,15 @@ it.skipIf(noAdapter)("every step once, in its time, with the same results", asyn
   await expect(program.profile(inputs)).rejects.toThrow(/disposed/);
 });
 
+it.skipIf(noAdapter)("the device's ceilings leave nothing behind", async () => {
+  const backend = await createWgslBackend();
+  backends.push(backend);
+  const { flops, bytes } = await backend.measureCeilings();
+  expect(flops).toBeGreaterThan(0);
+  expect(bytes).toBeGreaterThan(0);
+  expect(backend.liveBuffers).toBe(0);
+});
+
 it("a device without timestamps says so, and computes all the same", async () => {
   const gpu = nullGpu();
   const backend = await createWgslBackend({ gpu, capabilities: { timestamps: false } });

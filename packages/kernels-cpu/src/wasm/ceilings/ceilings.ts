@@ -6,8 +6,10 @@ import type { Ceilings } from "@millrace/graph";
 import type { Gang } from "../launch/gang.ts";
 import { ceilingMemory, ceilingModule, FLOPS_PER_ROUND, READ_STEP } from "./ceiling-module.ts";
 
-const ROUNDS = 5;
-const FMA_TURNS = 400_000;
+/** Short rounds, many of them: on a busy machine some are not disturbed. */
+const FMA_ROUNDS = 30;
+const FMA_TURNS = 200_000;
+const READ_ROUNDS = 8;
 /** All threads together read more than caches hold. */
 const READ_BYTES = 2 ** 28;
 const PAGE = 65536;
@@ -15,9 +17,9 @@ const PAGE = 65536;
 /** Does one loop, on all threads at the same time. */
 type Loop = (loop: 0 | 1, amount: number) => void | Promise<void>;
 
-async function bestMs(once: () => void | Promise<void>): Promise<number> {
+async function bestMs(rounds: number, once: () => void | Promise<void>): Promise<number> {
   let best = Infinity;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const start = performance.now();
     await once();
     best = Math.min(best, performance.now() - start);
@@ -53,8 +55,8 @@ export async function measureCeilings(
     : onThis(module, imports);
   const share = Math.floor(READ_BYTES / threads / READ_STEP) * READ_STEP;
   try {
-    const fmaMs = await bestMs(() => loop(0, FMA_TURNS));
-    const readMs = await bestMs(() => loop(1, share));
+    const fmaMs = await bestMs(FMA_ROUNDS, () => loop(0, FMA_TURNS));
+    const readMs = await bestMs(READ_ROUNDS, () => loop(1, share));
     return {
       flops: (threads * FMA_TURNS * FLOPS_PER_ROUND * 1e3) / fmaMs,
       bytes: (threads * share * 1e3) / readMs,
