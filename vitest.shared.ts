@@ -14,6 +14,8 @@ const config: ViteUserConfig = defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     passWithNoTests: true,
+    // Tests neither find nor leave plans in the user's own folder.
+    env: { MILLRACE_CACHE: "off" },
   },
 });
 

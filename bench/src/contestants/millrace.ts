@@ -3,8 +3,8 @@
  * would. Operands and results are states in the store, so that a run copies nothing.
  */
 import { createRequire } from "node:module";
-import type { Backend } from "@millrace/graph";
 import { createWasmBackend } from "@millrace/kernels-cpu";
+import type { WasmBackend } from "@millrace/kernels-cpu";
 import type { Task } from "../case.ts";
 import { Absent } from "./contestant.ts";
 import type { Contestant, Prepared } from "./contestant.ts";
@@ -14,7 +14,7 @@ import { prepareGenerate } from "./millrace/generate.ts";
 import { prepareProduct, prepareRagged, prepareScaled } from "./millrace/products.ts";
 import { prepareTrain } from "./millrace/train.ts";
 
-async function prepare(task: Task, backend: Backend): Promise<Prepared> {
+async function prepare(task: Task, backend: WasmBackend): Promise<Prepared> {
   switch (task.kind) {
     case "product":
       return prepareProduct(task, backend);
@@ -29,7 +29,7 @@ async function prepare(task: Task, backend: Backend): Promise<Prepared> {
     case "generate":
       return prepareGenerate(task, backend);
     case "compile":
-      return prepareCompile(task, backend);
+      return prepareCompile(task, backend.threads);
     case "ceiling":
       throw new Absent("not a ceiling");
   }

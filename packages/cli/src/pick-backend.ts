@@ -5,6 +5,7 @@
 import { AttributeError, type Backend, type Ceilings } from "@millrace/graph";
 
 import type { DeviceOptions } from "./options.ts";
+import { processCache } from "./plan-cache.ts";
 
 /** A backend that may hold a device or threads, and know what they can do. */
 export interface PickedBackend extends Backend {
@@ -37,8 +38,13 @@ async function pickBackend({ device, adapter, threads }: DeviceOptions): Promise
   }
   const { createInterpreterBackend, createWasmBackend } = await import("@millrace/kernels-cpu");
   switch (device) {
-    case "wasm":
-      return createWasmBackend(threads === undefined ? {} : { threads });
+    case "wasm": {
+      const cache = await processCache();
+      return createWasmBackend({
+        ...(threads !== undefined && { threads }),
+        ...(cache && { cache }),
+      });
+    }
     case "interpreter":
       return createInterpreterBackend();
   }

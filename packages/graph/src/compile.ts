@@ -15,6 +15,7 @@ import { plan } from "./plan/plan.ts";
 import { printGraph, printKernel, printProgram } from "./print.ts";
 import type { Program } from "./program.ts";
 import type { Backend, Executable, Store, Values } from "./run/backend.ts";
+import { planKey, readPlan, writePlan } from "./run/cache.ts";
 import type { ProfiledRun } from "./run/profile.ts";
 import { profileRun } from "./run/profile.ts";
 
@@ -47,20 +48,29 @@ export interface CompileOptions extends FuseOptions {
 
 /** A program on a backend. */
 export class CompiledProgram {
-  readonly stages: Stages;
+  readonly program: Program;
   readonly store: Store;
   readonly #backend: Backend;
   readonly #executable: Executable;
+  readonly #build: () => Stages;
+  #stages: Stages | undefined;
 
-  constructor(stages: Stages, backend: Backend, store: Store, executable: Executable) {
-    this.stages = stages;
-    this.store = store;
-    this.#backend = backend;
-    this.#executable = executable;
+  /** `build` makes the stages again, where the program was found in a cache. */
+  constructor(
+    parts: { readonly backend: Backend; readonly store: Store; readonly executable: Executable },
+    program: Program,
+    build: () => Stages,
+  ) {
+    this.program = program;
+    this.store = parts.store;
+    this.#backend = parts.backend;
+    this.#executable = parts.executable;
+    this.#build = build;
   }
 
-  get program(): Program {
-    return this.stages.program;
+  /** What each stage made. */
+  get stages(): Stages {
+    return (this.#stages ??= this.#build());
   }
 
   /** Bytes taken beside the store, as planned. */
@@ -83,12 +93,12 @@ export class CompiledProgram {
 
   /** A stage as text. */
   print(stage: StageName): string {
-    const { graph, fused, program } = this.stages;
+    const { program } = this;
     switch (stage) {
       case "graph":
-        return printGraph(graph);
+        return printGraph(this.stages.graph);
       case "fused":
-        return printGroups(fused);
+        return printGroups(this.stages.fused);
       case "kernels":
         return program.kernels.map(printKernel).join("\n");
       case "program":
@@ -103,13 +113,19 @@ export class CompiledProgram {
   }
 }
 
-/** Compiles a graph for a backend. */
+/** Compiles a graph for a backend, or takes the plan that was made of it before where the backend has a cache. */
 export async function compile(
   graph: Graph,
   backend: Backend,
   { store = backend.createStore(), ...options }: CompileOptions = {},
 ): Promise<CompiledProgram> {
-  const stages = buildProgram(graph, backend.capabilities, options);
-  const executable = await backend.load(stages.program, store);
-  return new CompiledProgram(stages, backend, store, executable);
+  const { cache } = backend;
+  const build = (): Stages => buildProgram(graph, backend.capabilities, options);
+  const key = cache && planKey(graph, backend.capabilities, options);
+  const known = cache && key !== undefined ? await readPlan(cache, key) : undefined;
+  const stages = known ? undefined : build();
+  const program = known ?? stages!.program;
+  if (cache && key !== undefined && !known) await writePlan(cache, key, program);
+  const executable = await backend.load(program, store, key);
+  return new CompiledProgram({ backend, store, executable }, program, () => stages ?? build());
 }

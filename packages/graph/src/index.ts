@@ -295,6 +295,8 @@ export { maxBytes, plan, stateBytes } from "./plan/plan.ts";
 // run
 export type { Backend, Executable, Store, Values } from "./run/backend.ts";
 export { bindShapes, bindSizes } from "./run/bind.ts";
+export { memoryCache, planKey, type PlanCache } from "./run/cache.ts";
+export { decodeBlocks, encodeBlocks } from "./run/plan-bytes.ts";
 export { chromeTrace } from "./run/chrome-trace.ts";
 export { kernelWork, tripsOf, type KernelWork } from "./run/kernel-work.ts";
 export {

@@ -1,19 +1,21 @@
 /**
  * Our compiler's own time. In: a model's configuration or a number of nodes. Out: a run declares, compiles, emits and instantiates
- * it; or, where that was done before, only makes it ready to run again. The result is a number of nodes.
+ * it; or, where that was done before, declares it and takes plan and module from a cache, as bytes. The result is a number of nodes.
  */
-import type { Backend, Graph, Tensor } from "@millrace/graph";
+import type { Graph, Tensor } from "@millrace/graph";
 import {
   broadcastTo,
-  buildProgram,
+  compile,
   declare,
   dot,
   exp,
   maximum,
+  memoryCache,
   mul,
   sub,
   sum,
 } from "@millrace/graph";
+import { createWasmBackend } from "@millrace/kernels-cpu";
 import { declareTrainStep } from "@millrace/trainer";
 import type { CompileTask } from "../../case.ts";
 import type { Prepared } from "../contestant.ts";
@@ -39,22 +41,21 @@ function declareTask({ what, size, config }: CompileTask): Graph {
   return declareTrainStep(layers, { batch: 2, sequenceLength: 32 });
 }
 
-export async function prepareCompile(task: CompileTask, backend: Backend): Promise<Prepared> {
-  const build = () => buildProgram(declareTask(task), backend.capabilities);
-  const known = build();
-  const run = async (): Promise<void> => {
-    const store = backend.createStore();
-    const { program } = task.again ? known : build();
-    const executable = await backend.load(program, store);
-    executable.dispose();
-    store.dispose();
+export async function prepareCompile(task: CompileTask, threads: number): Promise<Prepared> {
+  const backend = createWasmBackend({ threads, ...(task.again && { cache: memoryCache() }) });
+  const start = async (): Promise<{ nodes: number; kernels: number; steps: number }> => {
+    const graph = declareTask(task);
+    const compiled = await compile(graph, backend);
+    const { kernels, steps } = compiled.program;
+    compiled.dispose();
+    compiled.store.dispose();
+    return { nodes: graph.nodes.length, kernels: kernels.length, steps: steps.length };
   };
-  const nodes = known.graph.nodes.length;
-  const { kernels, steps } = known.program;
+  const facts = await start();
   return {
-    run,
-    result: () => [nodes],
-    facts: { nodes, kernels: kernels.length, steps: steps.length },
-    release: () => undefined,
+    run: async () => void (await start()),
+    result: () => [facts.nodes],
+    facts: { ...facts },
+    release: () => backend.dispose(),
   };
 }

@@ -6,6 +6,7 @@
 import type { Capabilities } from "../capabilities.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { Program, StateSpec } from "../program.ts";
+import type { PlanCache } from "./cache.ts";
 import type { ProfiledRun } from "./profile.ts";
 
 /**
@@ -44,9 +45,14 @@ export interface Executable {
 export interface Backend {
   readonly name: string;
   readonly capabilities: Capabilities;
+  /** Where `compile` finds programs that it has planned before, if anywhere. */
+  readonly cache?: PlanCache;
   createStore(): Store;
-  /** Prepares a program over a store made by the same backend. */
-  load(program: Program, store: Store): Promise<Executable>;
+  /**
+   * Prepares a program over a store made by the same backend. Programs of one `key` are equal: what was made of one may be kept
+   * under that name, and used for the next.
+   */
+  load(program: Program, store: Store, key?: string): Promise<Executable>;
   /** What the backend makes of a program, as text. */
   print(program: Program): string;
 }

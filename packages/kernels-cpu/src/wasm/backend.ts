@@ -3,12 +3,11 @@
  * of its own in it. Everything is placed when the program is loaded. With several threads the memory is shared, and a
  * gang of threads, which the stores of a backend have in common, runs what is worth it.
  */
-import type { Backend, Ceilings, Executable, Program, Store } from "@millrace/graph";
+import type { Backend, Ceilings, Executable, PlanCache, Program, Store } from "@millrace/graph";
 import { AttributeError, InputError, UnsupportedError } from "@millrace/graph";
 import { measureCeilings } from "./ceilings/ceilings.ts";
 import { probeWasm, wasmCapabilities } from "./capabilities.ts";
 import type { WasmFeatures } from "./capabilities.ts";
-import { dividedWork, teamFrom } from "./configure/schedule.ts";
 import { DIVIDE_FROM } from "./configure/divide.ts";
 import { printConfiguration } from "./configure/print-configuration.ts";
 import { disassemble } from "./emit/disassemble.ts";
@@ -20,6 +19,8 @@ import {
   scratchBytes,
 } from "./emit/emit.ts";
 import { CONSTANT_TABLE_BYTES } from "./emit/library.ts";
+import type { EmittedModule, RunSettings } from "./emitted-module.ts";
+import { prepareModule } from "./emitted-module.ts";
 import { readStepLog, stepLogBytes } from "./emit/step-log.ts";
 import type { Entry, ProfiledEntry, TeamRun } from "./executable.ts";
 import { WasmExecutable } from "./executable.ts";
@@ -38,6 +39,8 @@ export interface WasmBackendOptions {
   readonly threads?: number;
   /** Nanoseconds of estimated work from which threads share a kernel; 0 makes them share all they can, for tests. */
   readonly divideFrom?: number;
+  /** Where plans and modules are looked for before they are made, and put when they are new. */
+  readonly cache?: PlanCache;
 }
 
 /** A backend that may have threads. */
@@ -58,6 +61,7 @@ interface Settings {
   readonly relaxed: boolean;
   readonly threads: number;
   readonly divideFrom: number;
+  readonly cache: PlanCache | undefined;
 }
 
 /** Runs programs as WebAssembly. Throws UnsupportedError where the engine has no SIMD. */
@@ -74,13 +78,14 @@ export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend
   return {
     name: "wasm",
     capabilities: wasmCapabilities,
+    ...(settings.cache && { cache: settings.cache }),
     threads,
     createStore: (): Store => {
       const store = new WasmStore(threads > 1, (key) => gang?.leave(key));
       lostStores.register(store, store.key);
       return store;
     },
-    load: async (program, store): Promise<Executable> => {
+    load: async (program, store, key): Promise<Executable> => {
       if (!(store instanceof WasmStore))
         throw new InputError({
           what: "the store belongs to another backend",
@@ -96,7 +101,7 @@ export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend
               return { gang, id: ids.at(-1)! };
             }
           : undefined;
-      const executable = loadProgram(program, store, settings, newTeam);
+      const executable = await loadProgram({ program, key }, store, settings, newTeam);
       lostPrograms.register(executable, ids);
       return executable;
     },
@@ -131,7 +136,8 @@ function settingsFrom(options: WasmBackendOptions, features: WasmFeatures): Sett
       what: `${threads} threads need memory that they can share, which is not there`,
       hint: "In a browser, serve the page with Cross-Origin-Opener-Policy and Cross-Origin-Embedder-Policy, or use one thread.",
     });
-  return { relaxed, threads, divideFrom: options.divideFrom ?? DIVIDE_FROM };
+  const { divideFrom = DIVIDE_FROM, cache } = options;
+  return { relaxed, threads, divideFrom, cache };
 }
 
 function printProgramConfiguration(program: Program, settings: Settings): string {
@@ -153,17 +159,32 @@ function printProgramConfiguration(program: Program, settings: Settings): string
   return [head, ...kernels, "", disassemble(bytes)].join("\n");
 }
 
-function loadProgram(
+type NewTeam = () => Pick<TeamRun, "gang" | "id">;
+
+async function loadProgram(
+  { program, key }: { readonly program: Program; readonly key: string | undefined },
+  store: WasmStore,
+  { relaxed, divideFrom, threads, cache }: Settings,
+  newTeam: NewTeam | undefined,
+): Promise<WasmExecutable> {
+  const { shared } = store.memory;
+  // Over a store that another backend made for one thread there is one.
+  const settings = { relaxed, divideFrom, shared, threads: newTeam ? threads : 1 };
+  const kept = cache && key !== undefined ? { cache, key } : undefined;
+  const emitted = await prepareModule(program, settings, kept);
+  const executable = placeProgram(program, store, emitted, settings, newTeam);
+  await emitted.keep();
+  return executable;
+}
+
+function placeProgram(
   program: Program,
   store: WasmStore,
-  settings: Settings,
-  newTeam: (() => Pick<TeamRun, "gang" | "id">) | undefined,
+  emitted: EmittedModule,
+  { relaxed, threads, shared }: RunSettings,
+  newTeam: NewTeam | undefined,
 ): WasmExecutable {
   const { memory } = store;
-  const { relaxed, divideFrom } = settings;
-  // Over a store that another backend made for one thread there is one.
-  const threads = newTeam ? settings.threads : 1;
-  const configurations = configureProgram(program, threads, divideFrom);
   const blocks: number[] = [];
   const allocate = (bytes: number, purpose: string): number => {
     const address = memory.allocate(bytes, purpose);
@@ -175,13 +196,13 @@ function loadProgram(
   };
   try {
     const addresses = placeBuffers(program, store, allocate);
-    const scratch = memory.scratch(scratchBytes(configurations) * threads);
+    const scratch = memory.scratch(emitted.scratch * threads);
     const constantTable = allocate(CONSTANT_TABLE_BYTES, `constants of ${program.name}`);
-    const { control, shared } = memory;
+    const { control } = memory;
     const places = { addresses, scratch, constantTable, control };
     const entryOf = (stepLog: number | undefined): Entry => {
       const options = { ...places, relaxed, threads, shared, stepLog };
-      const module = compileModule(program, emitProgram(program, configurations, options));
+      const module = compileModule(program, emitted.emit(options));
       const imports = { [memoryImport.module]: { [memoryImport.name]: memory.memory } };
       const { exports } = new WebAssembly.Instance(
         module,
@@ -196,8 +217,8 @@ function loadProgram(
           ...newTeam(),
           store: store.key,
           program: { name: program.name, module, imports, memory: memory.memory, control },
-          work: dividedWork(program, configurations),
-          from: divideFrom === 0 ? 0 : teamFrom(program, configurations, threads),
+          work: emitted.work,
+          from: emitted.from,
         },
       };
     };
