@@ -4,6 +4,7 @@
  * known class needs no change in the compiler, and may live in another package.
  */
 import type { Expr } from "./expression.ts";
+import type { Statement } from "./kernel.ts";
 import type { SymbolicDim, TensorType } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -76,10 +77,41 @@ export interface PrimitiveBody {
   readonly primitive: PrimitiveName;
 }
 
-/** Other ops put together. A backend may take it whole one day; until then it is decomposed. */
+export interface WholeContext<A> extends OpContext<A> {
+  readonly outputs: readonly TensorType[];
+  /** Bytes of arrays that a kernel may have on the device. */
+  readonly arrayBytes: number;
+}
+
+/** How the kernels of a composite reach its values. */
+export interface WholeAccess {
+  /** An element of an input: loaded, or computed where it is read if that is a matter of indices. */
+  readonly read: (input: number, index: readonly Expr[]) => Expr;
+  /** Stores an element of an output, in its dtype. */
+  readonly store: (output: number, index: readonly Expr[], value: Expr) => Statement;
+  /** An element of an output as it was stored last; for those in `readsBack` only. */
+  readonly readBack: (output: number, index: readonly Expr[]) => Expr;
+}
+
+/** One of the kernels of a composite. */
+export interface WholeKernel {
+  readonly name: string;
+  /** The outputs it stores; if nothing needs any of them, the kernel is left out. */
+  readonly outputs: readonly number[];
+  /** Those of them that it also reads, after it has stored them. */
+  readonly readsBack?: readonly number[];
+  readonly body: (access: WholeAccess) => readonly Statement[];
+}
+
+/** Other ops put together. */
 export interface CompositeBody<A> {
   readonly class: "composite";
   readonly decompose: (inputs: readonly Tensor[], attrs: A) => readonly Tensor[];
+  /**
+   * Kernels of its own that give the same results up to rounding, for devices and shapes that they are better for than the
+   * parts; undefined for others. Inputs are read by any iteration, as often as need be.
+   */
+  readonly whole?: (context: WholeContext<A>) => readonly WholeKernel[] | undefined;
 }
 
 /** Inputs of a graph, states and constants: values that no op computes. */

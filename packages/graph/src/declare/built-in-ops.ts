@@ -5,10 +5,12 @@
 import type { AnyOp } from "../op.ts";
 import { stopGradientOp } from "../differentiate/custom-vjp.ts";
 import { checkpointOp } from "../differentiate/rematerialize.ts";
+import { attentionGradientOp } from "./composites/attention-gradient.ts";
 import { attentionOp } from "./composites/attention.ts";
 import { bf16LinearOp, bf16RaggedDotOp } from "./composites/bf16-matmul.ts";
 import { blockDequantizeOp, blockQuantizeOp } from "./composites/block-quantize.ts";
 import { crossEntropyOp } from "./composites/cross-entropy.ts";
+import { latentAttentionGradientOp } from "./composites/latent-attention-gradient.ts";
 import { latentAttentionOp } from "./composites/latent-attention.ts";
 import { permuteRowsOp } from "./composites/permute-rows.ts";
 import { rmsNormOp } from "./composites/rms-norm.ts";
@@ -72,7 +74,9 @@ import { updateSliceOp } from "./ops/state.ts";
 /** All ops that a graph of built-in functions can hold. */
 export const builtInOps: readonly AnyOp[] = [
   attentionOp,
+  attentionGradientOp,
   latentAttentionOp,
+  latentAttentionGradientOp,
   bf16LinearOp,
   bf16RaggedDotOp,
   blockDequantizeOp,

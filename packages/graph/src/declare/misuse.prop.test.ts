@@ -170,7 +170,7 @@ function buildAnyProgram(declared: Graph): void {
       alignment: 64,
       maxBytes: 2 ** 32,
       maxBuffersPerKernel: 64,
-  arrayBytes: 0,
+      arrayBytes: 0,
     });
   } catch (error) {
     if (!(error instanceof DeviceError || error instanceof UnsupportedError)) throw error;

@@ -9,7 +9,13 @@ import { dtypes } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
 import { fuse } from "./fuse.ts";
 
-const capabilities = { dtypes, alignment: 16, maxBytes: 2 ** 20, maxBuffersPerKernel: 6, arrayBytes: 0 };
+const capabilities = {
+  dtypes,
+  alignment: 16,
+  maxBytes: 2 ** 20,
+  maxBuffersPerKernel: 6,
+  arrayBytes: 0,
+};
 
 /** For each group: the ops computed inside, joined; views in brackets. */
 function groupsOf(graph: Graph, options = {}): string[] {

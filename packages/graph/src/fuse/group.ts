@@ -1,8 +1,8 @@
 /**
- * Decides which nodes share a kernel. In: a graph without composites. Out: groups in running order; every value that
+ * Decides which nodes share a kernel. In: a graph whose composites are those kept whole. Out: groups in running order; every value that
  * crosses a group border is stored in memory, every other is computed where it is read.
  *
- * A group has at most one *hero* (a reduction or a primitive). Elementwise and movement nodes join their readers (prologue)
+ * A group has at most one *hero* (a reduction, a primitive or a composite). Elementwise and movement nodes join their readers (prologue)
  * or, after a hero, its result (epilogue). Three things stop a node from being computed by its readers: they are in several
  * groups and it costs more than a load; the reader repeats elements (broadcast, product); the reader must see memory.
  */
@@ -15,7 +15,7 @@ import { elementCost } from "./cost.ts";
 export interface Group {
   /** The last node: what the group computes is its outputs. Groups run in the order of their roots. */
   readonly root: number;
-  /** The reduction or primitive, if there is one. */
+  /** The reduction, primitive or composite, if there is one. */
   readonly hero?: number;
   /** Nodes computed inside, hero and root included, ascending. */
   readonly nodes: readonly number[];
@@ -28,6 +28,8 @@ export interface Group {
 export interface GroupedGraph {
   readonly graph: Graph;
   readonly groups: readonly Group[];
+  /** Bytes of arrays that a kernel may have. */
+  readonly arrayBytes: number;
 }
 
 interface Use {
@@ -225,7 +227,9 @@ function mustStore(graph: Graph, { node, operand }: Use, cost: number): boolean 
         !inlineOperands[body.primitive].includes(operand) ||
         (withEpilogue.has(body.primitive) && cost >= productCost)
       );
+    // Its kernels read an input in every block that needs it.
     case "composite":
+      return cost >= sharedCost;
     case "leaf":
       return true;
   }

@@ -58,7 +58,7 @@ export class GroupBody {
     return this.graph.nodes[this.group.root]!;
   }
 
-  /** The reduction or primitive. */
+  /** The reduction, primitive or composite. */
   get hero(): Node {
     return this.graph.nodes[this.group.hero ?? this.group.root]!;
   }
@@ -107,6 +107,30 @@ export class GroupBody {
     return share(exprs.map(simplify), this.names);
   }
 
+  /** An element of one of the hero's outputs, as it is stored. */
+  output(
+    output: number,
+    index: readonly Expr[],
+    access: "write" | "update",
+  ): Expr & { readonly kind: "load" } {
+    const ref = { node: this.hero.id, output };
+    const { dtype } = typeOf(this.graph, ref);
+    const type = scalarType(dtype);
+    return { kind: "load", type, buffer: this.buffer(ref, access), index: index.map(simplify) };
+  }
+
+  /** Stores an element of one of the hero's outputs, rounded to its dtype. */
+  store(
+    output: number,
+    index: readonly Expr[],
+    value: Expr,
+    access: "write" | "update",
+  ): Statement {
+    const { buffer, index: at } = this.output(output, index, access);
+    const type = typeOf(this.graph, { node: this.hero.id, output });
+    return { kind: "store", buffer, index: at, value: inDType(value, type) };
+  }
+
   /**
    * Stores the group's values at `index`. Of several, all are computed before the first is stored: a state written in place
    * may be among the operands of the next.
@@ -128,11 +152,17 @@ export class GroupBody {
     ];
   }
 
-  call(body: readonly Statement[], initial?: ValueRef): Call {
+  /** The call, under the hero's name by default; `initial` is what buffer 0 starts as. */
+  call(
+    body: readonly Statement[],
+    options: { readonly initial?: ValueRef; readonly name?: string } = {},
+  ): Call {
+    const { initial } = options;
+    const title = (options.name ?? this.hero.op.name).replaceAll(".", "_");
     const suffix = this.group.hero === undefined || this.group.nodes.length === 1 ? "" : "_fused";
     return {
       kernel: {
-        name: `${this.hero.op.name.replaceAll(".", "_")}${suffix}`,
+        name: `${title}${suffix}`,
         buffers: this.#buffers.map(({ name, dtype, shape, access }) => ({
           name,
           dtype,

@@ -24,6 +24,6 @@ export function lowerUpdateSlice(body: GroupBody): Call {
       { kind: "let", name: "row", value: apply("add", start, index[axis]!) },
       { kind: "if", condition: inside, body: statements },
     ]),
-    body.hero.inputs[0],
+    { initial: body.hero.inputs[0]! },
   );
 }

@@ -7,6 +7,10 @@
 import type { DType, FloatDType } from "../../dtype.ts";
 import { isFloat } from "../../dtype.ts";
 import { AttributeError, DTypeError, ShapeError } from "../../errors.ts";
+import type { Expr } from "../../expression.ts";
+import { apply, integer } from "../../expression.ts";
+import type { AttentionForm } from "../../lower/attention-form.ts";
+import type { WholeAccess } from "../../op.ts";
 import type { Shape, TensorType } from "../../shape.ts";
 import { dimsEqual, formatType, shapesEqual } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -106,6 +110,24 @@ export function masked(
   return select(mask, scores, Number.NEGATIVE_INFINITY);
 }
 
+/** Who may see what, as expressions; `extra` is start or segments, if there is one, and `b` the batch. */
+export function maskForm(
+  extra: { readonly input: number; readonly type: TensorType | undefined },
+  attrs: AttentionAttributes,
+  b: Expr,
+  read: WholeAccess["read"],
+): Pick<AttentionForm, "start" | "sameSegment"> {
+  const { input, type } = extra;
+  if (attrs.start) return { start: read(input, type!.shape.length === 0 ? [] : [b]) };
+  const start = integer(0);
+  if (!attrs.segments) return { start };
+  const segment = (token: Expr): Expr => read(input, [b, token]);
+  return {
+    start,
+    sameSegment: (query, key) => apply("eq", segment(query), segment(key)),
+  };
+}
+
 /** Inputs and attributes that the options become. */
 export function extras(options: AttentionOptions): {
   readonly inputs: readonly Tensor[];
@@ -173,16 +195,13 @@ export function scoreGradient(
   parts: {
     /** Cotangent of the weights. */
     readonly weights: Tensor;
-    /** Sum of cotangent times result, for each row. */
+    /** Sum of cotangent times result less the cotangent of `logSum`, for each row. */
     readonly along: Tensor;
-    /** Cotangent of the logarithm of the sum, which exists when a gradient is differentiated. */
-    readonly logSum: Tensor | undefined;
   },
   scale: number,
 ): { readonly weights: Tensor; readonly scores: Tensor } {
   const weights = exp(sub(scores, perRow(logSum, scores)));
-  const along = parts.logSum ? sub(parts.along, parts.logSum) : parts.along;
-  const slope = mul(weights, sub(parts.weights, perRow(along, scores)));
+  const slope = mul(weights, sub(parts.weights, perRow(parts.along, scores)));
   return { weights, scores: mul(slope, scale) };
 }
 
