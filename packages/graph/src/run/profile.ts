@@ -59,10 +59,12 @@ export function profileOf(
 /** The same backend, whose runs `profiler` may have measured. */
 export function profiledBackend(backend: Backend, profiler: Profiler): Backend {
   return {
+    // What else it offers stays.
+    ...backend,
     name: backend.name,
     capabilities: backend.capabilities,
     createStore: () => backend.createStore(),
-    load: async (program, store) => profiled(await backend.load(program, store), profiler),
+    load: async (...args) => profiled(await backend.load(...args), profiler),
     print: (program) => backend.print(program),
   };
 }
