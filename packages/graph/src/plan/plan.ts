@@ -6,7 +6,9 @@ import type { Capabilities } from "../capabilities.ts";
 import { byteWidth } from "../dtype.ts";
 import { DeviceError } from "../errors.ts";
 import { leavesNamed } from "../graph.ts";
+import { visitExpr } from "../expression.ts";
 import type { Kernel } from "../kernel.ts";
+import { expressionsOf, visitStatements } from "../kernel.ts";
 import type { LoweredGraph } from "../lower/lower.ts";
 import type { Binding, Place, Program, ProgramBuffer, StateSpec, Step } from "../program.ts";
 import type { TensorType } from "../shape.ts";
@@ -116,11 +118,8 @@ function mergeKernels(kernels: readonly Kernel[]): {
   const merged: Kernel[] = [];
   const known = new Map<string, number>();
   const kernelOf = kernels.map((kernel) => {
-    const key = JSON.stringify([kernel.buffers, kernel.body], (_, value: unknown) =>
-      typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0))
-        ? `number ${Object.is(value, -0) ? "-0" : value}`
-        : value,
-    );
+    // JSON lacks some numbers; they go beside it.
+    const key = JSON.stringify([kernel.buffers, kernel.body, specialLiterals(kernel)]);
     const index = known.get(key) ?? merged.length;
     if (index === merged.length) {
       known.set(key, index);
@@ -129,4 +128,17 @@ function mergeKernels(kernels: readonly Kernel[]): {
     return index;
   });
   return { kernels: merged, kernelOf };
+}
+
+/** The values of literals that JSON changes, in their order. */
+function specialLiterals({ body }: Kernel): readonly string[] {
+  const values: string[] = [];
+  visitStatements(body, (statement) => {
+    for (const expr of expressionsOf(statement))
+      visitExpr(expr, (part) => {
+        if (part.kind !== "literal" || (Number.isFinite(part.value) && part.value !== 0)) return;
+        values.push(Object.is(part.value, -0) ? "-0" : String(part.value));
+      });
+  });
+  return values;
 }
