@@ -77,7 +77,6 @@ it("a trace is JSON with a row for the runs and for each thread", () => {
   const shared = spans.find(({ tid }) => tid === 1)!;
   expect(shared).toMatchObject({ name: program.kernels[program.steps[product]!.kernel]!.name });
   expect([shared.ts, shared.dur]).toEqual([0, 2000]);
-  // 2 · 4 · 5 · 10 operations and 4 · (40 + 50 + 20) bytes in 2 ms.
   expect(shared.args).toEqual({
     step: product,
     scope: "head (dot_general)",
@@ -87,6 +86,17 @@ it("a trace is JSON with a row for the runs and for each thread", () => {
   });
   expect(spans.at(-1)!.ts).toBe(15_000);
   expect(JSON.parse(chromeTrace([]))).toMatchObject({ traceEvents: [{ name: "thread_name" }] });
+});
+
+it("a trace tells rates, of a step's mean time", () => {
+  const events = [1e-4, 3e-4].map((duration, row) => ({ step: product, row, start: 0, duration }));
+  const profile = profileOf(program, sizes, ["thread 0", "thread 1"], events);
+  const { traceEvents } = JSON.parse(chromeTrace([profile])) as {
+    traceEvents: readonly TraceEvent[];
+  };
+  // 2 · 4 · 5 · 10 operations and 4 · (40 + 50 + 20) bytes in 0.2 microseconds.
+  for (const { args } of traceEvents.slice(-2))
+    expect([args["GFLOP/s"], args["GB/s"]]).toEqual([2, 2.2]);
 });
 
 describe("a table", () => {
