@@ -17,8 +17,8 @@ export const usage = {
 } as const;
 const mapForReading = 1;
 
-/** Bytes that one upload leaves with the driver before it is waited for. */
-const pieceBytes = 2 ** 26;
+/** Bytes that one upload leaves with the driver before it is waited for, unless told otherwise. */
+const usualPiece = 2 ** 26;
 
 export const roundUp = (bytes: number, to: number): number => Math.ceil(bytes / to) * to;
 
@@ -36,15 +36,23 @@ export class DeviceMemory {
   readonly device: GPUDevice;
   readonly guard: DeviceGuard;
   readonly #maxBufferBytes: number;
+  readonly #pieceBytes: number;
   /** Which buffers exist and how many: tests look for those left behind. */
   readonly #live = new WeakSet<GPUBuffer>();
   #count = 0;
   #idle: GPUBuffer[] = [];
 
-  constructor(device: GPUDevice, guard: DeviceGuard, maxBufferBytes: number) {
+  /** `pieceBytes` is a multiple of 4. */
+  constructor(
+    device: GPUDevice,
+    guard: DeviceGuard,
+    maxBufferBytes: number,
+    pieceBytes: number = usualPiece,
+  ) {
     this.device = device;
     this.guard = guard;
     this.#maxBufferBytes = maxBufferBytes;
+    this.#pieceBytes = pieceBytes;
   }
 
   /** Buffers in use, those kept for readback aside. */
@@ -85,6 +93,7 @@ export class DeviceMemory {
 
   /** Writes in pieces, so that the driver never holds more than one of them. */
   async upload(region: Region, data: Uint8Array<ArrayBuffer>, where: string): Promise<void> {
+    const pieceBytes = this.#pieceBytes;
     for (let at = 0; at < data.byteLength; at += pieceBytes) {
       const piece = data.subarray(at, at + pieceBytes);
       await this.guard.scope(where, () => this.write(region.buffer, region.offset + at, piece));
