@@ -8,6 +8,7 @@
  */
 import type { Backend, DType } from "@millrace/graph";
 import type { Interpret } from "./check-graph.ts";
+import { describeAttention } from "./suite/attention.ts";
 import { describeElementwise } from "./suite/elementwise.ts";
 import { describeErrors } from "./suite/errors.ts";
 import { describeLayers } from "./suite/layers.ts";
@@ -57,7 +58,17 @@ export function describeBackend(
   options: DescribeBackendOptions,
 ): void {
   const { describe, test, interpret, reference, seed, numRuns = 30 } = options;
-  const dtypes = options.dtypes ?? [...required, "bf16", "f16", "e4m3fn", "e5m2", "u8", "i64"];
+  const dtypes = options.dtypes ?? [
+    ...required,
+    "bf16",
+    "f16",
+    "e4m3fn",
+    "e5m2",
+    "i16",
+    "i8",
+    "u8",
+    "i64",
+  ];
   let made: Promise<Backend> | undefined;
   const context: SuiteContext = {
     describe,
@@ -75,6 +86,7 @@ export function describeBackend(
     describeElementwise(context);
     describeProducts(context);
     describeLayers(context);
+    describeAttention(context);
     describeState(context);
     describeErrors(context);
     describeRandomGraphs(context);

@@ -20,6 +20,7 @@ const candidates: readonly Blocks[] = [
   { rows: 16, keys: 32 },
   { rows: 16, keys: 16 },
   { rows: 8, keys: 16 },
+  { rows: 16, keys: 8 },
 ];
 
 const fitting = (arrayBytes: number, floats: (blocks: Blocks) => number): Blocks | undefined =>
