@@ -117,7 +117,7 @@ export class CompiledProgram {
 export async function compile(
   graph: Graph,
   backend: Backend,
-  { store = backend.createStore(), ...options }: CompileOptions = {},
+  { store: given, ...options }: CompileOptions = {},
 ): Promise<CompiledProgram> {
   const { cache } = backend;
   const build = (): Stages => buildProgram(graph, backend.capabilities, options);
@@ -126,6 +126,14 @@ export async function compile(
   const stages = known ? undefined : build();
   const program = known ?? stages!.program;
   if (cache && key !== undefined && !known) await writePlan(cache, key, program);
-  const executable = await backend.load(program, store, key);
+  const store = given ?? backend.createStore();
+  let executable: Executable;
+  try {
+    executable = await backend.load(program, store, key);
+  } catch (error) {
+    // Nobody else knows of it.
+    if (!given) store.dispose();
+    throw error;
+  }
   return new CompiledProgram({ backend, store, executable }, program, () => stages ?? build());
 }

@@ -119,7 +119,7 @@ describe("limits", () => {
 
   it("memory that runs out", async () => {
     const on = await backend({ gpu: nullGpu() });
-    // The null device has 256 MiB.
+    // The null device has 512 MiB.
     const store = on.createStore();
     const type = { dtype: "f32", shape: [2 ** 25] } as const;
     store.ensure(Array.from({ length: 8 }, (_, i) => ({ name: `s${i}`, type })));
@@ -128,6 +128,38 @@ describe("limits", () => {
     await expect(written).rejects.toThrow(/the device has no more memory: .* Use a smaller batch/s);
     await expect(store.read("s7")).rejects.toThrow(/no more memory/);
     store.dispose();
+  });
+
+  it("memory that runs out for what a program needs between its steps", async () => {
+    const on = await backend({ gpu: nullGpu() });
+    // Six inputs of 128 MiB, on 512 MiB.
+    const graph = declare("deep", (b) => ({
+      y: sum(
+        ["a", "b", "c", "d", "e", "f"]
+          .map((name) => b.input(name, "f32", [2 ** 25]))
+          .reduce((product, input) => mul(product, input)),
+      ),
+    }));
+    const made = compile(graph, on);
+    await expect(made).rejects.toThrow(DeviceError);
+    await expect(made).rejects.toThrow(
+      /the device has no more memory: .* at the buffers of deep\. Use a smaller batch/s,
+    );
+    expect(on.liveBuffers).toBe(0);
+  });
+
+  it("a shader that the device refuses names its step, and leaves no buffer", async () => {
+    const on = await backend({ gpu: nullGpu() });
+    const { device } = on;
+    const create = device.createShaderModule.bind(device);
+    device.createShaderModule = (descriptor) =>
+      create({ ...descriptor, code: descriptor.code.replace("fn main(", "fn main(wrong ") });
+    await expect(compile(layer(), on)).rejects.toThrow(
+      /a shader does not compile: expected ':' for parameter in line \d+: fn main.* at layer: layers\.0 .*report/s,
+    );
+    expect(on.liveBuffers).toBe(0);
+    device.createShaderModule = create;
+    (await compile(layer(), on)).dispose();
   });
 
   it.skipIf(noAdapter)("more buffers than a shader binds", async () => {
@@ -141,21 +173,41 @@ describe("limits", () => {
 
 it.skipIf(noAdapter)("a thousand runs leave nothing behind", async () => {
   const on = await backend();
+  // The device's own count, which no buffer escapes.
+  const held = new Set<GPUBuffer>();
+  const create = on.device.createBuffer.bind(on.device);
+  on.device.createBuffer = (descriptor) => {
+    const buffer = create(descriptor);
+    const destroy = buffer.destroy.bind(buffer);
+    held.add(buffer);
+    return Object.assign(buffer, {
+      destroy: (): undefined => {
+        held.delete(buffer);
+        destroy();
+      },
+    });
+  };
   const graph = declare("small", (b) => {
     const T = b.size("T", 1, 64);
     return { y: sum(mul(b.input("x", "f32", [T]), 2)) };
   });
   const program = await compile(graph, on);
   const before = on.liveBuffers;
+  expect(held.size).toBe(before);
   for (let i = 0; i < 1000; i++) {
     const T = 1 + (i % 64);
     const { y } = await program.run({ x: hostTensor("f32", [T], new Float32Array(T).fill(1)) });
     expect(y!.data[0]).toBe(2 * T);
   }
   expect(on.liveBuffers).toBe(before);
+  // What outputs were read through is kept for the next run.
+  expect(held.size).toBe(before + 1);
   program.dispose();
   program.store.dispose();
   expect(on.liveBuffers).toBe(0);
+  expect(held.size).toBe(1);
+  on.dispose();
+  expect(held.size).toBe(0);
 });
 
 it.skipIf(noAdapter)("runs may overlap", async () => {

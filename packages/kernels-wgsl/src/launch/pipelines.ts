@@ -85,7 +85,7 @@ export class Pipelines {
       throw new DeviceError({
         what: `a shader does not compile: ${await explain(module, code, cause)}`,
         where,
-        hint: "This is a bug of the backend: please report it with the output of millrace compile --stage emitted.",
+        hint: "This is a bug of the backend: please report it with the output of millrace compile --print emitted.",
         cause,
       });
     }
