@@ -1,16 +1,19 @@
 /**
  * From nothing to a language model in five minutes: trains the small DeepSeek-V3 preset on declaration files that npm has
  * installed anyway, then lets it write, with and without speculative decoding. Run it by `npm run quickstart`; it leaves
- * checkpoint, metrics and report in `quickstart-out/`. `--seconds N` says how long to train.
+ * checkpoint, metrics and report in `quickstart-out/`, or where `--out` says. `--seconds N` says how long to train, `--steps N`
+ * how many steps instead (and less text is held out), `--tokens N` how much to write. `--device gpu` does it all on a GPU, `--adapter`
+ * says which.
  */
 import { existsSync, globSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { type Backend, compile, hostTensor, InputError } from "@millrace/graph";
 import { createWasmBackend } from "@millrace/kernels-cpu";
+import { createWgslBackend } from "@millrace/kernels-wgsl";
 import {
   byteTokenizer,
   countParameters,
@@ -40,24 +43,42 @@ import {
 } from "@millrace/trainer/node";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const directory = fileURLToPath(new URL("../../quickstart-out", import.meta.url));
-const { values: flags } = parseArgs({ options: { seconds: { type: "string", default: "130" } } });
+const { values: flags } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "130" },
+    steps: { type: "string" },
+    device: { type: "string", default: "wasm" },
+    adapter: { type: "string" },
+    out: { type: "string", default: join(root, "quickstart-out") },
+    tokens: { type: "string", default: "150" },
+  },
+});
+const directory = resolve(flags.out);
 const seconds = Number(flags.seconds);
+const steps = flags.steps === undefined ? undefined : wholeNumber("steps", flags.steps);
+const maxTokens = wholeNumber("tokens", flags.tokens);
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const begun = performance.now();
 
 const config = preset("small");
-const backend = createWasmBackend();
+const backend = await openBackend();
 const tokenizer = byteTokenizer();
 describeModel(config);
 
-const dataset = await readTokenDataset(findDeclarations(), { tokenizer });
+const dataset = await readTokenDataset(findDeclarations(), {
+  tokenizer,
+  // Who counts steps does not want to wait for an evaluation that takes longer than they do.
+  heldOutMaxBytes: steps === undefined ? undefined : 4096,
+});
 const gzip = gzipBitsPerByte(dataset.heldOutText) ?? Number.NaN;
 say(
   `Text: ${formatCount(dataset.trainBytes)} bytes to train on, ${formatCount(dataset.heldOutText.length)} held out (gzip -9: ${gzip.toFixed(3)} bits per byte)`,
 );
 
-const settings = await fittingSettings(config, backend, seconds);
+const settings: TrainingSettings =
+  steps === undefined
+    ? await fittingSettings(config, backend, seconds)
+    : { ...defaultSettings(config, "small"), steps, seed: 1 };
 say(
   `Training: ${settings.steps} steps of ${settings.batchSize} × ${settings.sequenceLength} tokens`,
 );
@@ -67,7 +88,7 @@ const store = backend.createStore();
 const interrupt = new AbortController();
 process.once("SIGINT", () => interrupt.abort());
 // The steps were chosen to fit; should the machine become slower meanwhile, fewer must do.
-const deadline = AbortSignal.timeout(1400 * seconds);
+const deadline = steps === undefined ? [AbortSignal.timeout(1400 * seconds)] : [];
 const title = "Quickstart: a small DeepSeek-V3";
 const result = await train({
   config,
@@ -82,7 +103,7 @@ const result = await train({
   evaluateEvery: Math.ceil(settings.steps / 5),
   checkpointEvery: Math.ceil(settings.steps / 2),
   progress: process.stderr,
-  signal: AbortSignal.any([interrupt.signal, deadline]),
+  signal: AbortSignal.any([interrupt.signal, ...deadline]),
 });
 if (interrupt.signal.aborted) process.exit(130);
 const heldOut = result.heldOut ?? (await measureHeldOut());
@@ -101,7 +122,7 @@ if (plain.tokens.join() !== drafted.tokens.join())
     hint: "This is a defect of Millrace; please report it.",
   });
 const sampled = await engine.generate(tokenizer.encode(prompt), {
-  maxTokens: 150,
+  maxTokens,
   temperature: 0.7,
   topP: 0.95,
   seed: 1,
@@ -146,6 +167,27 @@ print(`time              ${formatDuration((performance.now() - begun) / 1000)}`)
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
+}
+
+function wholeNumber(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InputError({
+    what: `--${name} is "${text}"`,
+    where: "quickstart",
+    hint: "Give a whole number from 1.",
+  });
+}
+
+async function openBackend(): Promise<Backend> {
+  if (flags.device === "wasm") return createWasmBackend();
+  if (flags.device === "gpu")
+    return createWgslBackend(flags.adapter === undefined ? {} : { adapter: flags.adapter });
+  throw new InputError({
+    what: `--device is "${flags.device}"`,
+    where: "quickstart",
+    hint: "Give wasm or gpu.",
+  });
 }
 
 function describeModel(model: ModelConfig): void {
@@ -206,8 +248,8 @@ async function fittingSettings(
   );
   for (const part of [init, program]) part.dispose();
   scratch.dispose();
-  const steps = Math.floor(budget / perStep / 10) * 10;
-  return { ...defaults, steps: Math.min(3000, Math.max(100, steps)), seed: 1 };
+  const fitting = Math.floor(budget / perStep / 10) * 10;
+  return { ...defaults, steps: Math.min(3000, Math.max(100, fitting)), seed: 1 };
 }
 
 /** Losses on all held-out text, for a run that was stopped before its last step. */
@@ -222,5 +264,5 @@ async function measureHeldOut(): Promise<HeldOutResult | undefined> {
 }
 
 function greedy(model: Engine, speculative: number): Promise<GenerationResult> {
-  return model.generate(tokenizer.encode(prompt), { maxTokens: 150, temperature: 0, speculative });
+  return model.generate(tokenizer.encode(prompt), { maxTokens, temperature: 0, speculative });
 }
