@@ -3,7 +3,7 @@
  * statements, or none, where one thread does it all: too little work, or an order to be kept. Who does what never changes
  * what is computed: only iterations that are independent are divided, and no sum is.
  */
-import type { Contract, Dim, Kernel, Statement } from "@millrace/graph";
+import type { Contract, Dim, Expr, Kernel, Statement } from "@millrace/graph";
 import { maxDim, visitExpr, visitStatements, expressionsOf } from "@millrace/graph";
 import { configure, nestOf } from "./configure.ts";
 import type { Choice, Configuration, Loop } from "./configure.ts";
@@ -51,6 +51,14 @@ const isLanes = (choices: ReadonlyMap<Statement, Choice>, loop: Loop): boolean =
   return choice?.kind === "loop" && choice.lanes;
 };
 
+function loads(expr: Expr): boolean {
+  let found = false;
+  visitExpr(expr, (part) => {
+    found ||= part.kind === "load";
+  });
+  return found;
+}
+
 /**
  * Divides a nest of parallel loops: as many of the outer ones, taken as one, as it takes to split evenly. A thread's
  * part is then a stretch of memory in most kernels, and the same one in kernel after kernel.
@@ -66,11 +74,11 @@ function divideLoops(
   for (const loop of nest) {
     const { extent, start, end } = loop.range;
     // Bounds that are read from memory are read where they stand.
-    if (loops.length > 0 && (start || end)) break;
+    if (loops.length > 0 && (start || (end && loads(end)))) break;
     loops.push(loop);
     grain = isLanes(choices, loop) ? LINE : 1;
     // A size that is fixed only when it runs may be small then.
-    units *= typeof extent === "number" ? Math.ceil(extent / grain) : 1;
+    units *= typeof extent === "number" && !end ? Math.ceil(extent / grain) : 1;
     if (unevenness(units, threads) <= UNEVEN) break;
   }
   return { kind: "range", loops, grain };
