@@ -58,7 +58,17 @@ export function describeBackend(
   options: DescribeBackendOptions,
 ): void {
   const { describe, test, interpret, reference, seed, numRuns = 30 } = options;
-  const dtypes = options.dtypes ?? [...required, "bf16", "f16", "e4m3fn", "e5m2", "u8", "i64"];
+  const dtypes = options.dtypes ?? [
+    ...required,
+    "bf16",
+    "f16",
+    "e4m3fn",
+    "e5m2",
+    "i16",
+    "i8",
+    "u8",
+    "i64",
+  ];
   let made: Promise<Backend> | undefined;
   const context: SuiteContext = {
     describe,

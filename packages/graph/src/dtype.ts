@@ -12,6 +12,8 @@ export type DType =
   | "e5m2"
   | "i32"
   | "u32"
+  | "i16"
+  | "i8"
   | "u8"
   | "bool"
   | "i64";
@@ -25,6 +27,8 @@ export const dtypes: readonly DType[] = [
   "e5m2",
   "i32",
   "u32",
+  "i16",
+  "i8",
   "u8",
   "bool",
   "i64",
@@ -38,6 +42,8 @@ const widths: Record<DType, number> = {
   e5m2: 1,
   i32: 4,
   u32: 4,
+  i16: 2,
+  i8: 1,
   u8: 1,
   bool: 1,
   i64: 8,
@@ -56,9 +62,9 @@ export function isFloat(dtype: DType): dtype is FloatDType {
   );
 }
 
-/** True for `i32`, `u32`, `u8` and `i64`; a `bool` is neither integer nor float. */
+/** True for `i32`, `u32`, `i16`, `i8`, `u8` and `i64`; a `bool` is neither integer nor float. */
 export function isInteger(dtype: DType): boolean {
-  return dtype === "i32" || dtype === "u32" || dtype === "u8" || dtype === "i64";
+  return !isFloat(dtype) && dtype !== "bool";
 }
 
 export function isDType(name: string): name is DType {

@@ -8,7 +8,7 @@ import type { DType, FloatDType } from "./dtype.ts";
 import { isFloat } from "./dtype.ts";
 import type { Dim } from "./shape.ts";
 
-/** Register types. `u8`, `i64` and `i32` load as `i32` (an `i64` by its low word), narrow floats as `f32`. */
+/** Register types. All integers but `u32` load as `i32` (an `i64` by its low word), narrow floats as `f32`. */
 export type ScalarType = "f32" | "i32" | "u32" | "bool";
 
 export type UnaryOp =
@@ -158,8 +158,29 @@ export function convertTo(value: Expr, dtype: DType): Expr {
   }
 }
 
-const wrap = (value: Expr, dtype: DType): Expr =>
-  dtype === "u8" ? apply("and", value, integer(255)) : value;
+/** What is left of an i32 when it is stored in an integer dtype: the low bits. */
+export function wrap(value: Expr, dtype: DType): Expr {
+  /** What is shifted by so many bits. */
+  const shifted = (expr: Expr | undefined, op: ScalarOp, bits: number): Expr | undefined => {
+    if (expr?.kind !== "apply" || expr.op !== op) return undefined;
+    const [operand, distance] = expr.args;
+    return distance?.kind === "literal" && distance.value === bits ? operand : undefined;
+  };
+  const cut = (bits: number): Expr => {
+    if (shifted(shifted(value, "shr", bits), "shl", bits)) return value;
+    return apply("shr", apply("shl", value, integer(bits)), integer(bits));
+  };
+  switch (dtype) {
+    case "u8":
+      return apply("and", value, integer(255));
+    case "i8":
+      return cut(24);
+    case "i16":
+      return cut(16);
+    default:
+      return value;
+  }
+}
 
 /** Calls `visit` on the expression and everything inside it, outermost first. */
 export function visitExpr(expr: Expr, visit: (expr: Expr) => void): void {

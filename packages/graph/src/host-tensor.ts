@@ -10,6 +10,8 @@ export type HostArray =
   | Float32Array
   | Uint16Array
   | Uint8Array
+  | Int16Array
+  | Int8Array
   | Int32Array
   | Uint32Array
   | BigInt64Array;
@@ -65,6 +67,10 @@ export function hostArray(
     case "u8":
     case "bool":
       return make(Uint8Array);
+    case "i16":
+      return make(Int16Array);
+    case "i8":
+      return make(Int8Array);
     case "i32":
       return make(Int32Array);
     case "u32":

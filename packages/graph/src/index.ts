@@ -30,6 +30,7 @@ export {
   roundUpToPowerOfTwo,
   type NarrowFloatDType,
 } from "./float-formats.ts";
+export { decodeGroups, encodeGroups, type GroupBits, type GroupCodes } from "./group-formats.ts";
 export {
   elementCount,
   hostArray,
@@ -257,6 +258,13 @@ export {
   type QuantizeOptions,
 } from "./declare/composites/block-quantize.ts";
 export { crossEntropy } from "./declare/composites/cross-entropy.ts";
+export {
+  dequantizeGroups,
+  groupLinear,
+  groupRaggedDot,
+  quantizeGroups,
+  unpackInt4,
+} from "./declare/composites/group-matmul.ts";
 export { latentAttention } from "./declare/composites/latent-attention.ts";
 export { permuteRows, repeatRows } from "./declare/composites/permute-rows.ts";
 export { rmsNorm } from "./declare/composites/rms-norm.ts";

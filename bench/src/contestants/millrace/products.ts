@@ -2,13 +2,13 @@
  * Our products. In: a task. Out: one program that computes it: plain or in narrow weights, over experts' rows, in FP8 blocks.
  */
 import type { Backend, HostTensor } from "@millrace/graph";
-import { declare, dotGeneral, raggedDot, scaledDot } from "@millrace/graph";
+import { declare, raggedDot, scaledDot } from "@millrace/graph";
 import type { ProductTask, RaggedTask, ScaledTask } from "../../case.ts";
 import { productOperands, raggedOperands, scaledOperands } from "../../operands.ts";
 import { BLOCK } from "../../weights.ts";
 import type { Prepared } from "../contestant.ts";
 import { f32, overStates } from "./program.ts";
-import { declareWeight, weightStates } from "./weights.ts";
+import { declareProduct, weightStates } from "./weights.ts";
 
 export function prepareProduct(task: ProductTask, backend: Backend): Promise<Prepared> {
   const { m, k, n, layout, weights, copies } = task;
@@ -16,17 +16,13 @@ export function prepareProduct(task: ProductTask, backend: Backend): Promise<Pre
   const names = Array.from({ length: copies }, (_, i) => `w${i}`);
   const graph = declare("product", (b) => {
     let rows = b.state("x", "f32", [m, k]);
-    for (const name of names) {
-      const weight = declareWeight(b, name, weights, w.stored);
-      const contract = layout === "nk" ? 1 : 0;
-      const options = { lhsContract: [1], rhsContract: [contract], dtype: "f32" } as const;
-      rows = dotGeneral(rows, weight, options);
-    }
+    const contract = layout === "nk" ? 1 : 0;
+    for (const name of names) rows = declareProduct(b, rows, name, weights, w.stored, contract);
     b.update(b.state("y", "f32", [m, n]), rows);
     return {};
   });
   const states: Record<string, HostTensor> = { x: f32([m, k], x) };
-  for (const name of names) Object.assign(states, weightStates(name, w.stored));
+  for (const name of names) Object.assign(states, weightStates(name, weights, w.stored));
   return overStates(graph, backend, states, ["y"]);
 }
 

@@ -1,67 +1,54 @@
 /**
- * Narrow weights in a graph. In: how a weight is stored. Out: its values as an expression of what is stored, which fusion
- * puts into the product that reads it; nothing wider is ever in memory.
+ * Narrow weights in a graph. In: how a weight is stored. Out: its product, which widens the weight in registers; nothing wider is
+ * ever in memory.
  */
 import type { GraphBuilder, HostTensor, Tensor } from "@millrace/graph";
-import {
-  bitAnd,
-  broadcastTo,
-  concatenate,
-  convert,
-  dequantizeBlocks,
-  mul,
-  reshape,
-  shiftRight,
-  sub,
-} from "@millrace/graph";
+import { dequantizeBlocks, dotGeneral, groupLinear } from "@millrace/graph";
 import type { WeightFormat } from "../../case.ts";
-import { GROUP } from "../../weights.ts";
 
-/** Whole numbers [n, k] times one scale for each group of a row. */
-function scaledGroups(whole: Tensor, scales: Tensor): Tensor {
-  const [n, k] = whole.shape as [number, number];
-  const groups = reshape(whole, [n, k / GROUP, GROUP]);
-  return reshape(mul(groups, broadcastTo(scales, groups.shape, [0, 1])), [n, k]);
-}
-
-/** Two whole numbers from each byte [n, k / 2], the lower half first. */
-function unpacked(codes: Tensor): Tensor {
-  const [n, half] = codes.shape as [number, number];
-  const low = reshape(bitAnd(codes, 15), [n, half, 1]);
-  const high = reshape(shiftRight(codes, 4), [n, half, 1]);
-  return reshape(concatenate([low, high], 2), [n, 2 * half]);
-}
-
-/** The weight [n, k] of the states `<name>.codes` and `<name>.scales`, as something that a product takes. */
-export function declareWeight(
+/** x [m, k] times the weight of the states `<name>.codes` and `<name>.scales`; `contract` is the weight's axis k. */
+export function declareProduct(
   b: GraphBuilder,
+  x: Tensor,
   name: string,
   format: WeightFormat,
   stored: Readonly<Record<string, HostTensor>>,
+  contract: 0 | 1,
 ): Tensor {
-  const state = (part: string): Tensor =>
-    b.state(`${name}.${part}`, stored[part]!.dtype, stored[part]!.shape);
-  const codes = state("codes");
+  const state = (part: string): Tensor => {
+    const { dtype, shape } = ourForm(format, stored[part]!);
+    return b.state(`${name}.${part}`, dtype, shape);
+  };
+  const times = (weight: Tensor): Tensor =>
+    dotGeneral(x, weight, { lhsContract: [1], rhsContract: [contract], dtype: "f32" });
   switch (format) {
     case "f32":
     case "f16":
     case "bf16":
-      return codes;
+      return times(state("codes"));
     case "e4m3fn":
-      return dequantizeBlocks(codes, state("scales"));
+      return times(dequantizeBlocks(state("codes"), state("scales")));
     case "int8":
-      return scaledGroups(sub(convert(codes, "f32"), 128), state("scales"));
     case "int4":
-      return scaledGroups(sub(convert(unpacked(codes), "f32"), 8), state("scales"));
+      return groupLinear(x, state("codes"), state("scales"));
   }
 }
 
-/** What to write into the states of `declareWeight`. */
+/** Bytes that hold whole numbers plus 128 or plus 8 become the numbers themselves, in two's complement. */
+function ourForm(format: WeightFormat, tensor: HostTensor): HostTensor {
+  if (tensor.dtype !== "u8") return tensor;
+  const bytes = tensor.data as Uint8Array;
+  if (format === "int4") return { ...tensor, data: bytes.map((byte) => byte ^ 0x88) };
+  return { ...tensor, dtype: "i8", data: Int8Array.from(bytes, (byte) => byte - 128) };
+}
+
+/** What to write into the states of `declareProduct`. */
 export function weightStates(
   name: string,
+  format: WeightFormat,
   stored: Readonly<Record<string, HostTensor>>,
 ): Record<string, HostTensor> {
   return Object.fromEntries(
-    Object.entries(stored).map(([part, value]) => [`${name}.${part}`, value]),
+    Object.entries(stored).map(([part, value]) => [`${name}.${part}`, ourForm(format, value)]),
   );
 }

@@ -50,6 +50,10 @@ export function edgeValues(dtype: DType): readonly number[] {
       return [0, 1];
     case "u8":
       return [0, 1, 127, 128, 255];
+    case "i8":
+      return [0, 1, -1, 31, 127, -127, -128];
+    case "i16":
+      return [0, 1, -1, 32, 255, 256, 32767, -32768];
     case "u32":
       return [0, 1, 31, 32, 0x7fffffff, 0x80000000, 0xffffffff];
     default:
@@ -80,6 +84,8 @@ function element(dtype: DType, bits: number, more: number, kind: ValueKind): num
   const unit = bits / 2 ** 32;
   if (!isFloat(dtype)) {
     if (kind === "small") return signed ? (bits % 5) - 2 : bits % 3;
+    if (dtype === "i8") return (bits << 24) >> 24;
+    if (dtype === "i16") return (bits << 16) >> 16;
     return dtype === "u8" ? bits & 255 : dtype === "u32" ? bits : bits | 0;
   }
   if (kind === "small") return unit * 4 - 2;

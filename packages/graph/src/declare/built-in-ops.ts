@@ -10,6 +10,13 @@ import { attentionOp } from "./composites/attention.ts";
 import { bf16LinearOp, bf16RaggedDotOp } from "./composites/bf16-matmul.ts";
 import { blockDequantizeOp, blockQuantizeOp } from "./composites/block-quantize.ts";
 import { crossEntropyOp } from "./composites/cross-entropy.ts";
+import {
+  groupDequantizeOp,
+  groupLinearOp,
+  groupQuantizeOp,
+  groupRaggedDotOp,
+  unpackInt4Op,
+} from "./composites/group-matmul.ts";
 import { latentAttentionGradientOp } from "./composites/latent-attention-gradient.ts";
 import { latentAttentionOp } from "./composites/latent-attention.ts";
 import { permuteRowsOp } from "./composites/permute-rows.ts";
@@ -82,6 +89,11 @@ export const builtInOps: readonly AnyOp[] = [
   blockDequantizeOp,
   blockQuantizeOp,
   crossEntropyOp,
+  groupDequantizeOp,
+  groupLinearOp,
+  groupQuantizeOp,
+  groupRaggedDotOp,
+  unpackInt4Op,
   permuteRowsOp,
   rmsNormOp,
   ropeOp,

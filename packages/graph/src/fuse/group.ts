@@ -58,6 +58,9 @@ const inlineOperands: Record<PrimitiveName, readonly number[]> = {
 
 const withEpilogue: ReadonlySet<string> = new Set(["dot_general", "ragged_dot", "ragged_outer"]);
 
+const isNarrowInteger = ({ outputs: [type] }: Node): boolean =>
+  type!.dtype === "i8" || type!.dtype === "i16";
+
 const isInlineable = ({ op }: Node): boolean =>
   op.body.class === "elementwise" || op.body.class === "movement";
 
@@ -164,6 +167,9 @@ function storeWhereNeeded(
       return sum + (inside ? totals[input]! : 0);
     }, self[node.id]!);
   const needsMemory = (node: Node, roots: ReadonlySet<number>, total: number): boolean => {
+    // Codes are rounded once: reading them back costs less than the division.
+    const codes = node.op.body.class === "elementwise" && isNarrowInteger(node);
+    if (codes && total >= sharedCost) return true;
     const movesOnly = node.op.body.class === "movement" && self[node.id]! < sharedCost;
     if (roots.size > 1 && !movesOnly && total >= sharedCost) return true;
     return uses[node.id]!.some((use) => mustStore(graph, use, total));

@@ -9,13 +9,13 @@ import type { Expr } from "../expression.ts";
 import {
   apply,
   axis,
-  integer,
   literal,
   load,
   local,
   round,
   scalarType,
   sizeOf,
+  wrap,
 } from "../expression.ts";
 import type { GroupedGraph, Group } from "../fuse/group.ts";
 import type { Graph, Node, ValueRef } from "../graph.ts";
@@ -205,7 +205,7 @@ export class GroupBody {
 /** Results of narrow types are rounded where they would be stored, so fusing changes no bit. */
 function inDType(value: Expr, { dtype }: TensorType): Expr {
   if (isFloat(dtype)) return round(value, dtype);
-  return dtype === "u8" ? apply("and", value, integer(255)) : value;
+  return wrap(value, dtype);
 }
 
 /** One axis for each size, named by `prefix`. */

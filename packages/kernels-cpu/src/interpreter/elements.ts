@@ -24,6 +24,8 @@ export function storedElements(
     case "f32":
     case "i32":
     case "u32":
+    case "i16":
+    case "i8":
     case "u8": {
       const plain = data as Float32Array;
       return {
@@ -97,6 +99,10 @@ export function storageRounding(dtype: DType, exact: boolean): (value: number) =
       return exact ? (value) => value : (value) => roundFloat(dtype, value);
     case "u8":
       return (value) => value & 255;
+    case "i8":
+      return (value) => (value << 24) >> 24;
+    case "i16":
+      return (value) => (value << 16) >> 16;
     case "bool":
       return (value) => (value === 0 ? 0 : 1);
     case "i32":

@@ -6,6 +6,9 @@ import {
   decodeFloats,
   declare,
   dequantizeBlocks,
+  encodeGroups,
+  groupLinear,
+  groupRaggedDot,
   hostTensor,
   linear,
   raggedDot,
@@ -81,6 +84,73 @@ async function check(
 }
 
 const formats = ["f32", "f16", "bf16", "e4m3fn"] as const;
+
+describe.each([8, 4] as const)("weights in %s bits", (bits) => {
+  const weight = (shape: readonly number[], seed: number, group: number): Inputs => {
+    const { codes, scales } = encodeGroups(random("f32", shape, seed), bits, group);
+    return { w: codes, s: scales };
+  };
+
+  it("of any number of rows and columns", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constantFrom(16, 17, 33)),
+        fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(127, 129, 1030)),
+        fc.constantFrom([32, 32], [64, 32], [128, 64], [256, 128], [288, 96]),
+        fc.integer(),
+        (m, n, [k = 0, group = 0], seed) =>
+          check((_, { x, w, s }) => groupLinear(x!, w!, s!), {
+            x: random("f32", [m, k], seed),
+            ...weight([n, k], seed + 1, group),
+          }),
+      ),
+      { numRuns: 6 },
+    );
+  });
+
+  it("of each expert's rows", () =>
+    check((_, { x, w, s, o }) => groupRaggedDot(x!, w!, s!, o!), {
+      x: random("f32", [20, 64], 1),
+      ...weight([4, 7, 64], 2, 32),
+      o: hostTensor("i32", [5], [0, 18, 18, 19, 20]),
+    }));
+
+  it("that are all at the ends of their range", () =>
+    check((_, { x, w, s }) => groupLinear(x!, w!, s!), {
+      x: hostTensor(
+        "f32",
+        [2, 128],
+        Array.from({ length: 256 }, (_, i) => (i < 128 ? 1 : -1)),
+      ),
+      w:
+        bits === 8
+          ? hostTensor(
+              "i8",
+              [3, 128],
+              Array.from({ length: 384 }, () => -128),
+            )
+          : hostTensor(
+              "u8",
+              [3, 64],
+              Array.from({ length: 192 }, () => 0x88),
+            ),
+      s: hostTensor("f32", [3, 1], [1, 1 / 3, 0]),
+    }));
+
+  it("gives a row the same bits whatever rows come with it", async () => {
+    const inputs = weight([21, 160], 6, 32);
+    const x = random("f32", [40, 160], 5);
+    const of = async (m: number): Promise<HostTensor["data"]> => {
+      const some = { dtype: "f32", shape: [m, 160], data: x.data.slice(0, m * 160) } as HostTensor;
+      const all = { x: some, ...inputs };
+      const body = (_: GraphBuilder, g: Readonly<Record<string, Tensor>>): Tensor =>
+        groupLinear(g["x"]!, g["w"]!, g["s"]!);
+      return (await run(createWasmBackend(), body, all)).data;
+    };
+    const all = await of(40);
+    for (const m of [1, 3, 16, 17]) expect(await of(m)).toEqual(all.subarray(0, m * 21));
+  });
+});
 
 describe.each(formats)("weights in %s", (dtype) => {
   it("of any number of rows and columns", async () => {

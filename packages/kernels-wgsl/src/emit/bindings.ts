@@ -149,6 +149,10 @@ export class Storage {
         const shifted = `(${this.#word(`${at} >> ${log}u`)} >> (u32(${at} & ${within}) << ${bits}u))`;
         const code = `(${shifted} & ${mask})`;
         if (dtype === "u8") return `i32${code}`;
+        if (dtype === "i8" || dtype === "i16") {
+          const unused = dtype === "i8" ? 24 : 16;
+          return `(bitcast<i32>(${code} << ${unused}u) >> ${unused}u)`;
+        }
         if (dtype === "bool") return `(${code} != 0u)`;
         return `${this.#library.use(`decode_${dtype}`)}${code}`;
       }
@@ -191,7 +195,8 @@ export class Storage {
   code(value: string): string {
     const { dtype } = this.binding;
     if (dtype === "bool") return `u32(${value})`;
-    if (dtype === "u8") return `(bitcast<u32>(${value}) & 0xffu)`;
+    if (dtype === "u8" || dtype === "i8") return `(bitcast<u32>(${value}) & 0xffu)`;
+    if (dtype === "i16") return `(bitcast<u32>(${value}) & 0xffffu)`;
     return `${this.#library.use(`encode_${dtype}`)}(${value})`;
   }
 

@@ -18,6 +18,8 @@ export type StoredDType =
   | "I64"
   | "I32"
   | "U32"
+  | "I16"
+  | "I8"
   | "U8"
   | "BOOL";
 
@@ -37,6 +39,8 @@ const storages: Record<StoredDType, Storage> = {
   I64: { width: 8, dtype: "i64" },
   I32: { width: 4, dtype: "i32" },
   U32: { width: 4, dtype: "u32" },
+  I16: { width: 2, dtype: "i16" },
+  I8: { width: 1, dtype: "i8" },
   U8: { width: 1, dtype: "u8" },
   BOOL: { width: 1, dtype: "bool" },
 };

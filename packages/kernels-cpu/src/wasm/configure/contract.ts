@@ -45,6 +45,8 @@ const COLUMN_BLOCK = 512;
 const FEW_ROWS = 4;
 /** Rows of x that are packed at once for dot products; the weights are read once for all of them. */
 const DOT_ROWS = 16;
+/** Columns whose sums are kept before the body runs; the more, the longer the streams of weights. */
+const DOT_COLUMN_BLOCK = 1024;
 
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 
@@ -100,10 +102,15 @@ export function chooseContract(
       ),
     ),
     depthBlock: Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4)),
-    fewRows: dots ? Math.min(DOT_ROWS, maxRows) : FEW_ROWS,
+    fewRows: FEW_ROWS,
     maxDepth,
     maxRows,
-    ...(dots && { dots }),
+    ...(dots && {
+      dots,
+      fewRows: Math.min(DOT_ROWS, maxRows),
+      rowBlock: Math.min(DOT_ROWS, maxRows),
+      columnBlock: Math.min(DOT_COLUMN_BLOCK, roundUp(maxColumns, TILE_COLUMNS)),
+    }),
   };
 }
 
@@ -117,18 +124,20 @@ export interface ScratchLayout {
 
 /** The scratch memory of one product. */
 export function scratchLayout(choice: ContractChoice): ScratchLayout {
-  const { rowBlock, columnBlock, depthBlock, maxDepth, fewRows } = choice;
+  const { rowBlock, columnBlock, depthBlock, maxDepth, fewRows, dots } = choice;
   const depthBytes = roundUp(maxDepth, 4) * 4;
   const sums = rowBlock * columnBlock * 4;
   const lhs = Math.max(rowBlock * depthBlock * 4, fewRows * depthBytes);
-  const rhs = depthBytes * columnBlock;
+  // Dot products read the right side where it lies.
+  const rhs = dots ? 0 : depthBytes * columnBlock;
   return { sums: 0, lhs: sums, rhs: sums + lhs, bytes: sums + lhs + rhs };
 }
 
 /** The decisions as one line. */
 export function describeContract(choice: ContractChoice): string {
   const { rowBlock, columnBlock, depthBlock, packLhs, packRhs, lanes, dots } = choice;
-  if (dots) return `dot products with rows of ${dots.dtype}${lanes ? "; body: 4 lanes" : ""}`;
+  const format = dots?.kind === "integers" ? dots.format : dots?.dtype;
+  if (dots) return `dot products with rows of ${format}${lanes ? "; body: 4 lanes" : ""}`;
   const blocks = `blocks of ${rowBlock} rows, ${columnBlock} columns, ${depthBlock} deep`;
   return `${blocks}; left read along ${packLhs}, right along ${packRhs}${lanes ? "; body: 4 lanes" : ""}`;
 }

@@ -4,7 +4,7 @@
  * run side by side, so the order of additions differs from the tiles'; hence this is chosen by the largest number of rows a
  * program may have, and all runs of it add alike.
  */
-import type { Contract, DType, Expr } from "@millrace/graph";
+import type { Contract, DType, Expr, ScalarOp } from "@millrace/graph";
 import { maxDim } from "@millrace/graph";
 import { variesWith } from "./stride.ts";
 import type { Scope } from "./stride.ts";
@@ -20,10 +20,22 @@ export interface FloatDots {
   readonly scales: { readonly load: Load; readonly block: number } | undefined;
 }
 
-export type DotsChoice = FloatDots;
+/** Weights of whole numbers, multiplied with whole numbers. */
+export interface IntegerDots {
+  readonly kind: "integers";
+  readonly format: "int8" | "int4";
+  readonly codes: Load;
+  readonly scales: { readonly load: Load; readonly block: number };
+  /** The left side: its codes, and its scales for each 32 neighbours. */
+  readonly x: { readonly codes: Expr; readonly scale: Load };
+}
+
+export type DotsChoice = FloatDots | IntegerDots;
 
 /** Steps of the depth in one turn of the inner loop; depths and blocks are multiples of it. */
 export const DOT_DEPTH = 32;
+/** Neighbours of a left side of whole numbers that share a scale. */
+export const X_GROUP = 32;
 /** More rows are faster by tiles, where the right side is packed once for all. */
 const MOST_ROWS = 4;
 /** Rows of one group of many are few in each group as a rule. */
@@ -71,7 +83,69 @@ function floatDots(rhs: Expr, known: Known): FloatDots | undefined {
   return undefined;
 }
 
-/** How a product is computed by dot products, if it is. */
+const isLiteral = (expr: Expr | undefined, value: number): boolean =>
+  expr?.kind === "literal" && expr.value === value;
+
+function applied(expr: Expr | undefined, op: ScalarOp): readonly Expr[] | undefined {
+  return expr?.kind === "apply" && expr.op === op ? expr.args : undefined;
+}
+
+/** `k % 2 * 4` of the depth k: where the code lies in its byte. */
+function isPlaceInByte(expr: Expr | undefined, { depth }: Known): boolean {
+  const [half, four] = applied(expr, "mul") ?? [];
+  const [axis, two] = applied(half, "rem") ?? [];
+  return (
+    isLiteral(four, 4) && isLiteral(two, 2) && axis?.kind === "axis" && axis.name === depth.axis
+  );
+}
+
+/** The bytes of codes of 4 bits: `(byte << 28 - k % 2 * 4) >> 28`, as `unpackInt4` declares it. */
+function int4Codes(expr: Expr, known: Known): Load | undefined {
+  const [shifted, back] = applied(expr, "shr") ?? [];
+  const [byte, place] = applied(shifted, "shl") ?? [];
+  const [top, within] = applied(place, "sub") ?? [];
+  if (!isLiteral(back, 28) || !isLiteral(top, 28) || !isPlaceInByte(within, known))
+    return undefined;
+  if (byte?.kind !== "load" || known.dtypes.get(byte.buffer) !== "u8") return undefined;
+  const [axis, two] = applied(byte.index.at(-1), "div") ?? [];
+  const isHalf = axis?.kind === "axis" && axis.name === known.depth.axis && isLiteral(two, 2);
+  const rest = byte.index.slice(0, -1);
+  return isHalf && rest.every((index) => !variesWith(index, known.depth)) ? byte : undefined;
+}
+
+/** Whole numbers in f32 times a scale: what is converted, and the scale. */
+function scaledCodes(
+  expr: Expr,
+  known: Known,
+): { codes: Expr; scales: NonNullable<FloatDots["scales"]> } | undefined {
+  const parts = applied(expr, "mul") ?? [];
+  for (const part of parts) {
+    const [codes] = applied(part, "to_f32") ?? [];
+    const other = parts.find((each) => each !== part);
+    const scales = other && scaleOf(other, known);
+    if (codes && scales) return { codes, scales };
+  }
+  return undefined;
+}
+
+function integerDots(lhs: Expr, rhs: Expr, known: Known): IntegerDots | undefined {
+  const x = scaledCodes(lhs, known);
+  const w = scaledCodes(rhs, known);
+  if (!x || !w || x.scales.block !== X_GROUP || known.length % w.scales.block !== 0)
+    return undefined;
+  // Sixteen bits for certain: products of two such sums of 32 stay below 2^31.
+  if (!alongDepth(x.codes, known) || known.dtypes.get(x.codes.buffer) !== "i16") return undefined;
+  const left = { codes: x.codes, scale: x.scales.load };
+  const common = { kind: "integers", scales: w.scales, x: left } as const;
+  if (alongDepth(w.codes, known))
+    return known.dtypes.get(w.codes.buffer) === "i8"
+      ? { ...common, format: "int8", codes: w.codes }
+      : undefined;
+  const codes = int4Codes(w.codes, known);
+  return codes && { ...common, format: "int4", codes };
+}
+
+/** How a product is computed by dot products, if it is. Whole numbers are for any number of rows. */
 export function chooseDots(
   { rows, columns, depth, lhs, rhs }: Contract,
   dtypes: ReadonlyMap<string, DType>,
@@ -80,11 +154,11 @@ export function chooseDots(
   const length = depth.extent;
   if (depth.start || depth.end || typeof length !== "number") return undefined;
   if (length === 0 || length % DOT_DEPTH !== 0) return undefined;
-  const most = rows.start ? MOST_GROUPED_ROWS : MOST_ROWS;
-  if (maxDim(rows.extent) > most) return undefined;
   const known: Known = { dtypes, length, depth: { axis: depth.axis, lets, varying: new Set() } };
   // The left side must not depend on the column, as everywhere, and the right one not on the row.
   const byColumn: Scope = { axis: columns.axis, lets, varying: new Set() };
   if (variesWith(lhs, byColumn)) return undefined;
-  return floatDots(rhs, known);
+  const most = rows.start ? MOST_GROUPED_ROWS : MOST_ROWS;
+  const floats = maxDim(rows.extent) <= most ? floatDots(rhs, known) : undefined;
+  return floats ?? integerDots(lhs, rhs, known);
 }

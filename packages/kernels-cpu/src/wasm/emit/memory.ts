@@ -10,12 +10,13 @@ import type { Local } from "./function-builder.ts";
 import type { MemoryOp } from "./opcodes.ts";
 import type { Access, Value } from "./values.ts";
 
-/** Loads of one element's bits, zero-extended; an `i64` by its low word. */
-const bitLoads: Readonly<Record<1 | 2 | 4, MemoryOp>> = {
-  1: "i32.load8_u",
-  2: "i32.load16_u",
-  4: "i32.load",
-};
+/** The load of one element's bits, an `i64` by its low word; signed integers are extended by their sign. */
+function bitLoad(dtype: DType): MemoryOp {
+  if (dtype === "i8") return "i32.load8_s";
+  if (dtype === "i16") return "i32.load16_s";
+  const width = byteWidth(dtype);
+  return width === 1 ? "i32.load8_u" : width === 2 ? "i32.load16_u" : "i32.load";
+}
 
 function bitWidth(dtype: DType): 1 | 2 | 4 {
   const width = byteWidth(dtype);
@@ -39,7 +40,7 @@ function loadScalar(e: Emission, dtype: DType, offset: number): void {
     f.memory("f32.load", offset);
     return;
   }
-  f.memory(bitLoads[bitWidth(dtype)], offset);
+  f.memory(bitLoad(dtype), offset);
   if (dtype === "bf16") {
     f.i32(16);
     f.op("i32.shl", "f32.reinterpret_i32");
@@ -58,11 +59,12 @@ function loadContiguous(e: Emission, dtype: DType, access: Access): void {
       f.memory("v128.load", access.offset, 2);
       break;
     case 2:
-      f.memory("v128.load16x4_u", access.offset, 1);
+      f.memory(dtype === "i16" ? "v128.load16x4_s" : "v128.load16x4_u", access.offset, 1);
       break;
     case 1:
       f.memory("v128.load32_zero", access.offset, 0);
-      f.op("i16x8.extend_low_i8x16_u", "i32x4.extend_low_i16x8_u");
+      if (dtype === "i8") f.op("i16x8.extend_low_i8x16_s", "i32x4.extend_low_i16x8_s");
+      else f.op("i16x8.extend_low_i8x16_u", "i32x4.extend_low_i16x8_u");
       break;
     default: {
       // The low words of four i64.
@@ -147,7 +149,7 @@ function loadLanes(e: Emission, dtype: DType, access: Access, mask: Local | unde
       f.memoryLane("v128.load32_lane", lane, offset);
     } else {
       f.get(bits);
-      f.memory(bitLoads[width], address(lane));
+      f.memory(bitLoad(dtype), address(lane));
       f.lane("i32x4.replace_lane", lane);
     }
     f.set(bits);
@@ -200,8 +202,8 @@ export function emitLoad(e: Emission, dtype: DType, access: Access): void {
 function encodeRegister(e: Emission, dtype: DType): void {
   const { f } = e;
   if (isNarrowFloat(dtype)) f.call(e.library.get(encodeLanes[dtype]));
-  else if (dtype === "bool" || dtype === "u8") {
-    f.i32x4(dtype === "bool" ? 1 : 255);
+  else if (dtype === "bool" || dtype === "u8" || dtype === "i8" || dtype === "i16") {
+    f.i32x4(dtype === "bool" ? 1 : dtype === "i16" ? 0xffff : 255);
     f.op("v128.and");
   }
 }
@@ -218,6 +220,10 @@ function storeScalar(e: Emission, dtype: DType, access: Access, value: Value): v
     case "u32":
       f.memory("i32.store", access.offset);
       break;
+    case "i16":
+      f.memory("i32.store16", access.offset);
+      break;
+    case "i8":
     case "u8":
     case "bool":
       f.memory("i32.store8", access.offset);
