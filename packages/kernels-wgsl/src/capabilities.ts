@@ -5,6 +5,7 @@
 import type { Capabilities } from "@millrace/graph";
 import { dtypes, UnsupportedError } from "@millrace/graph";
 import type { ProductForm } from "./configure/contract.ts";
+import { arrayBytes } from "./configure/contract.ts";
 
 /** What configure and emit know of a device. */
 export interface WgslCapabilities {
@@ -109,6 +110,6 @@ export function graphCapabilities(capabilities: WgslCapabilities): Capabilities 
     alignment: capabilities.bindingAlignment,
     maxBytes: 2 ** 42,
     maxBuffersPerKernel: capabilities.maxBindings,
-    arrayBytes: 0,
+    arrayBytes: arrayBytes(capabilities),
   };
 }

@@ -477,6 +477,75 @@ describe("lines", () => {
   });
 });
 
+describe("a workgroup with arrays", () => {
+  // Attention of blocks of rows over blocks of keys, as the compiler lowers it, with odd sizes.
+  const attention = `kernel k {
+    size T in 1..50
+    read q: f32[2, T, 12]
+    read key: bf16[2, T, 12]
+    read v: f32[2, T, 20]
+    write y: f32[2, T, 20]
+    write total_log: f32[2, T]
+    parallel h < 2 {
+      parallel i < 4 from 0 to (size(T) + 15) / 16 {
+        let first = i * 16
+        let count = min(16, size(T) - first)
+        array scores: f32[16, 8]
+        array result: f32[16, 20]
+        array largest: f32[16]
+        array total: f32[16]
+        array factor: f32[16]
+        parallel r < 16 from 0 to count {
+          store largest[r] = -inf
+          store total[r] = 0.0
+        }
+        parallel r < 16 from 0 to count { parallel d < 20 { store result[r, d] = 0.0 } }
+        serial j < 7 from 0 to (min(first + 16, size(T)) + 7) / 8 {
+          let from = j * 8
+          let keys = min(8, size(T) - from)
+          contract rows r < 16 from 0 to count, columns c < 8 from 0 to keys, depth d < 12
+            lhs q[h, first + r, d] rhs key[h, from + c, d]
+            result p { store scores[r, c] = select(first + r >= from + c, p * 0.3, -inf) }
+          parallel r < 16 from 0 to count { parallel c < 8 from keys to 8 { store scores[r, c] = -inf } }
+          parallel r < 16 from 0 to count {
+            reduce top: f32 over c < 8 { values scores[r, c] combine max(l0, r0) identity -inf }
+            let before = largest[r]
+            let now = max(before, top)
+            let shrink = exp(before - now)
+            store largest[r] = now
+            store factor[r] = shrink
+            parallel c < 8 { store scores[r, c] = exp(scores[r, c] - now) }
+            reduce sum: f32 over c < 8 { values scores[r, c] combine l0 + r0 identity 0.0 }
+            store total[r] = total[r] * shrink + sum
+          }
+          contract rows r < 16 from 0 to count, columns d < 20, depth c < 8 from 0 to keys
+            lhs scores[r, c] rhs v[h, from + c, d]
+            result p { store result[r, d] = result[r, d] * factor[r] + p }
+        }
+        parallel r < 16 from 0 to count {
+          let whole = total[r]
+          parallel d < 20 { store y[h, first + r, d] = result[r, d] / whole }
+          store total_log[h, first + r] = largest[r] + log(whole)
+        }
+      }
+    }
+  }`;
+  const wide = { workgroupBytes: 32768, maxInvocations: 256 };
+  for (const [name, capabilities] of Object.entries({
+    "that share nothing but memory": wide,
+    "in subgroups": { ...wide, subgroupSize: 8 },
+    "of a software device": { ...wide, subgroupSize: 8, software: true },
+  }))
+    for (const T of [50, 17])
+      it(`${name}, ${T} rows`, () =>
+        expectSame(attention, {
+          form: /a workgroup with arrays each over h < 2, i < 4/,
+          sizes: { T },
+          tolerance: 1e-5,
+          capabilities,
+        }));
+});
+
 it.skipIf(noAdapter)("the arena may be several buffers", async () => {
   const backend = await backendWith({ ...leastCapabilities, maxBufferBytes: 2048 });
   const kernel = parseKernel(`kernel k {

@@ -4,7 +4,7 @@
  * so that a value's bits do not depend on how many others are computed with it.
  */
 import type { Contract, Kernel, Range, Statement } from "@millrace/graph";
-import { dimsEqual, formatDim, hashKernel } from "@millrace/graph";
+import { dimsEqual, formatDim, hashKernel, visitStatements } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
 import type { PackedStore, Sharing } from "../emit/bindings.ts";
 import { isPacked, perWord } from "../emit/bindings.ts";
@@ -18,8 +18,8 @@ import {
   Memories,
   mentions,
 } from "./accesses.ts";
-import type { LinesForm, ProductForm } from "./contract.ts";
-import { chooseProduct } from "./contract.ts";
+import type { BlockForm, LinesForm, ProductForm } from "./contract.ts";
+import { chooseBlock, chooseProduct } from "./contract.ts";
 import type { Grid, GridStep } from "./grid.ts";
 import { openGrid } from "./grid.ts";
 
@@ -28,6 +28,7 @@ export type Form =
   | { readonly kind: "each"; readonly elements: number }
   /** One workgroup per point: its invocations share reductions and parallel loops. */
   | { readonly kind: "group" }
+  | BlockForm
   | ProductForm;
 
 /** One dispatch. */
@@ -83,6 +84,10 @@ function chooseForm(
     return { form: product, workgroup, packed };
   }
   const atomic = atomically(kernel, grid.body, memories);
+  if (contains(grid.body, ({ kind }) => kind === "array")) {
+    const form = chooseBlock(contractsIn(grid.body), capabilities);
+    return { form, workgroup: form.workgroup, packed: atomic };
+  }
   const workgroup = groupSize(grid, memories, capabilities);
   if (workgroup > 0) return { form: { kind: "group" }, workgroup, packed: atomic };
   const inner = grid.steps.findLastIndex(({ kind }) => kind === "axis");
@@ -145,6 +150,14 @@ function isShareable(body: readonly Statement[], memories: Memories): boolean {
   });
 }
 
+function contractsIn(body: readonly Statement[]): readonly Contract[] {
+  const found: Contract[] = [];
+  visitStatements(body, (statement) => {
+    if (statement.kind === "contract") found.push(statement);
+  });
+  return found;
+}
+
 /** Points of a grid's axes, at the largest sizes. */
 const pointsOf = (steps: readonly GridStep[]): number =>
   largestCount(steps.flatMap((step) => (step.kind === "axis" ? [step.range] : [])));
@@ -158,8 +171,9 @@ function atomically(
   body: readonly Statement[],
   memories: Memories,
 ): Map<number, PackedStore> {
-  const packed = [...memories.stored(body)].filter((memory) =>
-    isPacked(kernel.buffers[memory]!.dtype),
+  // Arrays are no memory of the kernel's buffers.
+  const packed = [...memories.stored(body)].filter(
+    (memory) => memory >= 0 && isPacked(kernel.buffers[memory]!.dtype),
   );
   return new Map(packed.map((memory) => [memory, "atomic"]));
 }
@@ -216,6 +230,8 @@ function describeForm(form: Form): string {
       return form.elements === 1 ? "an invocation each" : `an invocation per ${form.elements}`;
     case "group":
       return "a workgroup each";
+    case "block":
+      return "a workgroup with arrays each";
     case "tile":
       return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth}`;
     case "lines":

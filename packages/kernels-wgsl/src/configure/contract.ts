@@ -98,26 +98,95 @@ function chooseTile(
 ): TileForm | undefined {
   let best: TileForm | undefined;
   let least = Infinity;
-  for (const [across, down, perColumn, perRow] of tiles) {
+  for (const tile of fittingTiles(k, { maxInvocations, workgroupBytes, software })) {
+    const time = tileTime(tile, m, n, outer, sideBySide);
+    if (time >= least) continue;
+    least = time;
+    best = tile;
+  }
+  return best;
+}
+
+/** Tiles that a device has room for. */
+export function fittingTiles(
+  k: number,
+  {
+    maxInvocations,
+    workgroupBytes,
+    software,
+  }: Pick<WgslCapabilities, "maxInvocations" | "workgroupBytes" | "software">,
+): readonly TileForm[] {
+  return tiles.flatMap(([across, down, perColumn, perRow]): readonly TileForm[] => {
     // One form for all where each form costs a compilation that takes longer than the product.
-    if (software && (across !== 8 || perColumn !== 4)) continue;
-    if (across * down > maxInvocations) continue;
+    if (software && (across !== 8 || perColumn !== 4 || perRow !== 4)) return [];
+    if (across * down > maxInvocations) return [];
     const [tileRows, tileColumns] = [down * perRow, across * perColumn];
     const bytes = (depth: number): number => (tileRows + tileColumns + 8) * depth * 4;
     const tileDepth = [16, 8].find(
       (depth) => bytes(depth) <= workgroupBytes && (depth === 8 || k > 8),
     );
-    if (tileDepth === undefined) continue;
-    const groups = Math.ceil(m / tileRows) * Math.ceil(n / tileColumns) * outer;
-    // Numbers read from workgroup memory for each multiplication.
-    const reads = 1 / perRow + 1 / perColumn;
-    const time = Math.ceil(groups / sideBySide) * tileRows * tileColumns * (1 + reads);
-    if (time >= least) continue;
-    least = time;
-    best = { kind: "tile", across, down, tileRows, tileColumns, tileDepth };
-  }
-  return best;
+    if (tileDepth === undefined) return [];
+    return [{ kind: "tile", across, down, tileRows, tileColumns, tileDepth }];
+  });
 }
+
+/** How long a product takes in tiles of which so many run side by side, in multiplications of one of them. */
+function tileTime(tile: TileForm, m: number, n: number, outer: number, beside: number): number {
+  const { across, down, tileRows, tileColumns } = tile;
+  const groups = Math.ceil(m / tileRows) * Math.ceil(n / tileColumns) * outer;
+  // Numbers read from workgroup memory for each multiplication.
+  const reads = down / tileRows + across / tileColumns;
+  return Math.ceil(groups / beside) * tileRows * tileColumns * (1 + reads);
+}
+
+/** One workgroup computes each point of the grid, with arrays in its memory: statement by statement, all invocations together. */
+export interface BlockForm {
+  readonly kind: "block";
+  readonly workgroup: number;
+}
+
+/** The tile in which a workgroup of so many invocations computes a product within a block. */
+export function blockTile(
+  { rows, columns, depth }: Contract,
+  workgroup: number,
+  capabilities: WgslCapabilities,
+): TileForm | undefined {
+  const [m, n, k] = [rows, columns, depth].map(({ extent }) => maxDim(extent)) as [
+    number,
+    number,
+    number,
+  ];
+  const room = { ...capabilities, workgroupBytes: stagingBytes(capabilities) };
+  const fitting = fittingTiles(k, room).filter(({ across, down }) => across * down === workgroup);
+  const timed = fitting.map((tile) => ({ tile, time: tileTime(tile, m, n, 1, 1) / workgroup }));
+  return timed.toSorted((a, b) => a.time - b.time)[0]?.tile;
+}
+
+/** The workgroup in which the products of a block are done first. */
+export function chooseBlock(
+  contracts: readonly Contract[],
+  capabilities: WgslCapabilities,
+): BlockForm {
+  let [workgroup, least] = [Math.min(64, capabilities.maxInvocations), Infinity];
+  for (const size of capabilities.software ? [64] : [256, 128, 64]) {
+    const time = contracts.reduce((sum, contract) => {
+      const tile = blockTile(contract, size, capabilities);
+      if (!tile) return Infinity;
+      const [m, n] = [maxDim(contract.rows.extent), maxDim(contract.columns.extent)];
+      return sum + (tileTime(tile, m, n, 1, 1) * maxDim(contract.depth.extent)) / size;
+    }, 0);
+    if (time < least) [workgroup, least] = [size, time];
+  }
+  return { kind: "block", workgroup };
+}
+
+/** Workgroup memory for slices of operands in a block. */
+const stagingBytes = ({ workgroupBytes }: WgslCapabilities): number =>
+  workgroupBytes >= 32768 ? 8704 : 2304;
+
+/** Workgroup memory that is left for arrays: what is not for slices, nor for what invocations exchange. */
+export const arrayBytes = (capabilities: WgslCapabilities): number =>
+  Math.max(0, capabilities.workgroupBytes - stagingBytes(capabilities) - 2048);
 
 /** Sizes of a product. */
 interface Extents {

@@ -36,6 +36,13 @@ export interface ShaderParts {
 
 export type Extension = "subgroups" | "f16" | "chromium_experimental_subgroup_matrix";
 
+/** An array of the kernel, which its workgroup shares. */
+export interface SharedArray {
+  readonly name: string;
+  readonly dtype: "f32";
+  readonly shape: readonly number[];
+}
+
 /** What a name of the kernel stands for: a value, or a variable of the shader. */
 export type Meaning =
   | { readonly kind: "value"; readonly value: Value }
@@ -45,6 +52,7 @@ export class Expressions {
   readonly parts: ShaderParts;
   readonly writer: Writer;
   #scope: ReadonlyMap<string, Meaning> = new Map();
+  #arrays: ReadonlyMap<string, SharedArray> = new Map();
 
   constructor(parts: ShaderParts, writer: Writer) {
     this.parts = parts;
@@ -53,9 +61,10 @@ export class Expressions {
 
   /** Runs `body`; the names it binds are forgotten afterwards. */
   scoped(body: () => void): void {
-    const outer = this.#scope;
+    const [outer, arrays] = [this.#scope, this.#arrays];
     body();
     this.#scope = outer;
+    this.#arrays = arrays;
   }
 
   bind(name: string, value: Value): void {
@@ -64,6 +73,15 @@ export class Expressions {
 
   bindVariable(name: string, variable: string, type: ScalarType): void {
     this.#scope = new Map([...this.#scope, [name, { kind: "variable", name: variable, type }]]);
+  }
+
+  bindArray(name: string, array: SharedArray): void {
+    this.#arrays = new Map([...this.#arrays, [name, array]]);
+  }
+
+  /** An array of the kernel in workgroup memory; undefined for a buffer. */
+  array(name: string): SharedArray | undefined {
+    return this.#arrays.get(name);
   }
 
   meaning(name: string): Meaning {
@@ -145,7 +163,8 @@ export class Expressions {
       }
       case "load": {
         const at = this.offset(expr.buffer, expr.index);
-        const text = this.storage(expr.buffer).load(at.text);
+        const array = this.array(expr.buffer);
+        const text = array ? `${array.name}[${at.text}]` : this.storage(expr.buffer).load(at.text);
         const fresh = this.parts.names.fresh("x");
         this.writer.line(`let ${fresh} = ${text};`);
         return named(fresh, expr.type);
@@ -312,7 +331,8 @@ export class Expressions {
 
   /** Row-major position of an element, as a name or a short text. */
   offset(buffer: string, index: readonly Expr[]): Value {
-    const { shape, dtype } = this.parts.kernel.buffers[this.bufferIndex(buffer)]!;
+    const array = this.array(buffer);
+    const { shape, dtype } = array ?? this.parts.kernel.buffers[this.bufferIndex(buffer)]!;
     let at: Value = integerValue(0);
     index.forEach((expr, axis) => {
       const part = this.value(expr);
@@ -331,6 +351,7 @@ export class Expressions {
       }
       at = this.combine("add", [this.combine("mul", [at, extent], "i32"), part], "i32");
     });
+    if (array) return this.#short(at);
     const { binding, vectors } = this.storage(buffer);
     const plain = !isPacked(dtype) && dtype !== "i64" && binding.parts === 1 && !vectors;
     return plain ? this.#short(at) : this.hold(at, "at");

@@ -28,6 +28,7 @@ export function quadValues(
   const inside = (part: Expr): readonly Value[] => quadValues(x, part, axis, first);
   switch (expr.kind) {
     case "load": {
+      if (x.array(expr.buffer)) return places.map(at);
       const { shape } = x.parts.kernel.buffers[x.bufferIndex(expr.buffer)]!;
       if (!loadsQuad(expr, axis, shape)) return places.map(at);
       x.bind(axis, first);

@@ -93,13 +93,7 @@ export function emitSharedReduce(emitter: StatementEmitter, reduce: Reduce): voi
   // Neighbours exchange their results; one of them goes on.
   const exchangeable = reduce.results.every(({ type }) => type !== "bool");
   const width = exchangeable ? emitter.exchangeWidth(workgroup) : 1;
-  for (let distance = 1; distance < width; distance *= 2) {
-    const values = into.map((name, i): Value => {
-      const other = x.define("other", emitter.exchange(name, distance));
-      return named(other, reduce.results[i]!.type);
-    });
-    combineInto(emitter, reduce, into, values);
-  }
+  exchangeResults(emitter, reduce, into, width);
   const groups = workgroup / width;
   const partial = reduce.results.map(({ type }) =>
     emitter.share("partial", `array<${type}, ${groups}>`),
@@ -132,6 +126,36 @@ export function emitSharedReduce(emitter: StatementEmitter, reduce: Reduce): voi
     return fresh;
   });
   bindResults(emitter, reduce, results);
+}
+
+/** Over one range, by `lanes` neighbours of which each is at a `place`; all of them get the results. */
+export function emitRowReduce(
+  emitter: StatementEmitter,
+  reduce: Reduce,
+  place: string,
+  lanes: number,
+): void {
+  const into = accumulators(emitter, reduce);
+  const share = { offset: place, step: lanes };
+  emitter.loop(reduce.ranges[0]!, () => accumulate(emitter, reduce, into), share);
+  exchangeResults(emitter, reduce, into, lanes);
+  bindResults(emitter, reduce, into);
+}
+
+/** Combines the results of so many neighbours, by pairs; all of them then have the same. */
+function exchangeResults(
+  emitter: StatementEmitter,
+  reduce: Reduce,
+  into: Accumulators,
+  width: number,
+): void {
+  for (let distance = 1; distance < width; distance *= 2) {
+    const values = into.map((name, i): Value => {
+      const other = emitter.x.define("other", emitter.exchange(name, distance));
+      return named(other, reduce.results[i]!.type);
+    });
+    combineInto(emitter, reduce, into, values);
+  }
 }
 
 /** Every workgroup-th element of the ranges, from the invocation's own number on. */

@@ -17,6 +17,7 @@ import {
 import type { Segment } from "../configure/configure.ts";
 import type { GridStep } from "../configure/grid.ts";
 import type { Binding, Sharing } from "./bindings.ts";
+import { emitBlock } from "./block.ts";
 import { bindingsOf, Storage } from "./bindings.ts";
 import type { Extension } from "./expressions.ts";
 import { Expressions } from "./expressions.ts";
@@ -95,6 +96,7 @@ export function emitSegment(
   emitGrid(x, segment, factors, (points) =>
     openSteps(x, emitter, segment, points, () => {
       if (form.kind === "tile") emitTile(x, emitter, form, segment.body, points);
+      else if (form.kind === "block") emitBlock(x, emitter, segment.body, capabilities);
       else if (form.kind === "lines") emitLines(x, emitter, form, segment.body, points);
       else emitter.block(segment.body);
     }),
@@ -250,9 +252,12 @@ function openSteps(
     const inside = (): void => open(at + 1);
     if (!step) return body();
     switch (step.kind) {
-      case "let":
-        x.bind(step.name, x.hold(x.value(step.value), step.name));
+      case "let": {
+        const value = x.hold(x.value(step.value), step.name);
+        if (form.kind === "block") emitter.bindAgreed(step.name, value, step.value);
+        else x.bind(step.name, value);
         return inside();
+      }
       case "if":
         return writer.block(
           `if (${emitter.uniform(x.value(step.condition), step.condition)})`,

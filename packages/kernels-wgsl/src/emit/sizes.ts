@@ -16,7 +16,7 @@ export class SizeTable {
 
   /** A read of a number that the text does not show; `role` is where it stands. */
   hidden(dim: number, role: string): string {
-    return this.#read(dim, `number of ${role}`);
+    return this.#read(dim, `${dim} of ${role}`);
   }
 
   #read(dim: Dim, key: string): string {

@@ -35,8 +35,9 @@ interface Neighbours {
 
 export class StatementEmitter {
   readonly x: Expressions;
-  /** Declarations in workgroup memory. */
-  readonly shared: string[] = [];
+  readonly #shared: string[] = [];
+  readonly #stages = new Map<string, { readonly name: string; readonly vectors: number }>();
+  readonly #agreed = new Set<string>();
   readonly workgroup: number;
   readonly #segment: Segment;
   /** Memories that the block both reads and stores to. */
@@ -72,8 +73,42 @@ export class StatementEmitter {
   /** Memory shared by the workgroup. */
   share(name: string, type: string): string {
     const fresh = this.x.parts.names.fresh(name);
-    this.shared.push(`var<workgroup> ${fresh}: ${type};`);
+    this.#shared.push(`var<workgroup> ${fresh}: ${type};`);
     return fresh;
+  }
+
+  /** Workgroup memory for a slice of an operand, which all products of a kernel use in turn. */
+  stage(side: "lhs" | "rhs", vectors: number): string {
+    const known = this.#stages.get(side);
+    const name = known?.name ?? this.x.parts.names.fresh(`${side}_tile`);
+    this.#stages.set(side, { name, vectors: Math.max(vectors, known?.vectors ?? 0) });
+    return name;
+  }
+
+  /** Declarations in workgroup memory. */
+  get shared(): readonly string[] {
+    return [
+      ...this.#shared,
+      ...Array.from(
+        this.#stages.values(),
+        ({ name, vectors }) => `var<workgroup> ${name}: array<vec4<f32>, ${vectors}>;`,
+      ),
+    ];
+  }
+
+  /** Binds a name to a value that all invocations of the workgroup then have in common. */
+  bindAgreed(name: string, value: Value, from: Expr): void {
+    this.x.bind(name, named(this.uniform(value, from), value.type));
+    this.#agreed.add(name);
+  }
+
+  /** Whether all invocations of a workgroup compute the same, and the device's compiler sees that. */
+  isAgreed(expr: Expr): boolean {
+    let agreed = true;
+    visitExpr(expr, (part) => {
+      agreed &&= part.kind !== "load" && (part.kind !== "local" || this.#agreed.has(part.name));
+    });
+    return agreed;
   }
 
   /** Of so many neighbouring invocations, how many can exchange values without workgroup memory. */
@@ -109,13 +144,7 @@ export class StatementEmitter {
    */
   uniform(value: Value, ...from: readonly Expr[]): string {
     const { writer } = this.x;
-    const agreed = from.every((expr) => {
-      let plain = true;
-      visitExpr(expr, (part) => {
-        plain &&= part.kind !== "load" && part.kind !== "local";
-      });
-      return plain;
-    });
+    const agreed = from.every((expr) => this.isAgreed(expr));
     if (agreed || this.#segment.form.kind === "each") return value.text;
     const shared = this.share("agreed", value.type);
     writer.line(`if (lane == 0u) { ${shared} = ${value.text}; }`);
@@ -176,19 +205,22 @@ export class StatementEmitter {
   /** Emits statements; the names they declare are forgotten afterwards. */
   block(statements: readonly Statement[]): void {
     this.x.scoped(() => {
-      for (const statement of statements) this.#statement(statement);
+      for (const statement of statements) this.statement(statement);
     });
   }
 
-  #statement(statement: Statement): void {
+  /** Emits a statement; what it names is seen by those that follow. */
+  statement(statement: Statement): void {
     const { x } = this;
     const { writer } = x;
     switch (statement.kind) {
       case "let":
+        this.#agreed.delete(statement.name);
         x.bind(statement.name, x.hold(x.value(statement.value), statement.name));
         return;
       case "variable": {
         const { type } = statement.value;
+        this.#agreed.delete(statement.name);
         const text = x.settled(x.value(statement.value));
         const name = x.parts.names.fresh(statement.name);
         writer.line(`var ${name}: ${type} = ${text};`);
@@ -207,7 +239,7 @@ export class StatementEmitter {
       }
       case "array":
         throw new InternalError({
-          what: "an array, although the device was said to have none",
+          what: "an array is declared inside of what one invocation does",
           where: `kernel ${x.parts.kernel.name}`,
         });
       case "store":
@@ -224,7 +256,7 @@ export class StatementEmitter {
         else emitReduce(this, statement);
         return;
       case "contract":
-        return this.#statement(withoutContract(statement));
+        return this.statement(withoutContract(statement));
       case "loop":
         return this.#fenced(statement, () => this.#loop(statement));
     }
@@ -283,6 +315,12 @@ export class StatementEmitter {
   #store({ buffer, index, value }: Statement & { kind: "store" }): void {
     const { x } = this;
     const { writer } = x;
+    const array = x.array(buffer);
+    if (array) {
+      const text = x.settled(x.value(value));
+      writer.line(`${array.name}[${x.offset(buffer, index).text}] = ${text};`);
+      return;
+    }
     const storage = x.storage(buffer);
     // Encoding rounds by itself.
     const rounded = value.kind === "round" && value.dtype === storage.binding.dtype;

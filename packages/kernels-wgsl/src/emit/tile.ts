@@ -48,7 +48,6 @@ export function emitTile(
   points: readonly Value[],
 ): void {
   const contract = productOf(x, body);
-  const { writer } = x;
   const rows = agreedBounds(x, emitter, contract.rows);
   const columns = agreedBounds(x, emitter, contract.columns);
   const depth = agreedBounds(x, emitter, contract.depth);
@@ -57,62 +56,90 @@ export function emitTile(
     start === "0" ? `${tile.text} * ${size}` : `${start} + ${tile.text} * ${size}`;
   const firstRow = x.define("first_row", from(rows.start, rowTile, form.tileRows));
   const firstColumn = x.define("first_column", from(columns.start, columnTile, form.tileColumns));
-  writer.block(`if (${firstRow} < ${rows.end} && ${firstColumn} < ${columns.end})`, () => {
-    const across = x.define("across", `i32(lane) % ${form.across}`);
-    const down = x.define("down", `i32(lane) / ${form.across}`);
-    const sums = sumsOf(emitter, form);
-    const operand = (side: "lhs" | "rhs"): Operand => {
-      const left = side === "lhs";
-      const size = left ? form.tileRows : form.tileColumns;
-      // One more than needed, so that a block's vectors fall on several banks of the memory.
-      const pitch = size / 4 + 1;
-      return {
-        side,
-        size,
-        pitch,
-        tile: emitter.share(`${side}_tile`, `array<vec4<f32>, ${pitch * form.tileDepth}>`),
-        first: left ? firstRow : firstColumn,
-        end: left ? rows.end : columns.end,
-        depthEnd: depth.end,
-        tileDepth: form.tileDepth,
-      };
-    };
-    const [lhs, rhs] = [operand("lhs"), operand("rhs")];
-    const slice = x.parts.names.fresh("slice");
-    const { tileDepth } = form;
-    writer.block(
-      `for (var ${slice} = ${depth.start}; ${slice} < ${depth.end}; ${slice} += ${tileDepth})`,
-      () => {
-        bring(emitter, contract, lhs, slice);
-        bring(emitter, contract, rhs, slice);
-        writer.line("workgroupBarrier();");
-        const k = x.parts.names.fresh("k");
-        // What lies beyond the depth has been filled with zeros.
-        writer.block(`for (var ${k} = 0; ${k} < ${emitter.rolled(tileDepth)}; ${k}++)`, () => {
-          const left = sums.map((_, i) => i).filter((i) => i % 4 === 0);
-          const fours = (tile: string, pitch: number, lane: string, each: number, i: number) =>
-            x.define(
-              tile === lhs.tile ? "a" : "b",
-              `${tile}[${k} * ${pitch} + ${lane}${i > 0 ? ` + ${i * each}` : ""}]`,
-            );
-          const a = left.map((_, i) => fours(lhs.tile, lhs.pitch, down, form.down, i));
-          const b = sums[0]!.map((_, j) => fours(rhs.tile, rhs.pitch, across, form.across, j));
-          sums.forEach((line, i) =>
-            line.forEach((sum, j) => {
-              const row = `${a[i >> 2]}.${"xyzw"[i & 3]}`;
-              writer.line(`${sum} = fma(vec4<f32>(${row}), ${b[j]}, ${sum});`);
-            }),
-          );
-        });
-        writer.line("workgroupBarrier();");
-      },
-    );
-    emitResults(emitter, contract, form, sums, {
-      row: `${firstRow} + ${down} * 4`,
-      column: `${firstColumn} + ${across} * 4`,
+  x.writer.block(`if (${firstRow} < ${rows.end} && ${firstColumn} < ${columns.end})`, () =>
+    emitTileAt(emitter, form, contract, {
+      row: firstRow,
+      column: firstColumn,
       rowEnd: rows.end,
       columnEnd: columns.end,
-    });
+      depth,
+    }),
+  );
+}
+
+/** Where a tile begins and what bounds it, the same for the whole workgroup. */
+export interface TilePlace {
+  readonly row: string;
+  readonly column: string;
+  readonly rowEnd: string;
+  readonly columnEnd: string;
+  readonly depth: Bounds;
+}
+
+/** One tile of a product; all invocations of the workgroup come here together. */
+export function emitTileAt(
+  emitter: StatementEmitter,
+  form: TileForm,
+  contract: Contract,
+  at: TilePlace,
+): void {
+  const { x } = emitter;
+  const { writer } = x;
+  const { depth } = at;
+  const across = x.define("across", `i32(lane) % ${form.across}`);
+  const down = x.define("down", `i32(lane) / ${form.across}`);
+  const sums = sumsOf(emitter, form);
+  const operand = (side: "lhs" | "rhs"): Operand => {
+    const left = side === "lhs";
+    const size = left ? form.tileRows : form.tileColumns;
+    // One more than needed, so that a block's vectors fall on several banks of the memory.
+    const pitch = size / 4 + 1;
+    return {
+      side,
+      size,
+      pitch,
+      tile: emitter.stage(side, pitch * form.tileDepth),
+      first: left ? at.row : at.column,
+      end: left ? at.rowEnd : at.columnEnd,
+      depthEnd: depth.end,
+      tileDepth: form.tileDepth,
+    };
+  };
+  const [lhs, rhs] = [operand("lhs"), operand("rhs")];
+  const slice = x.parts.names.fresh("slice");
+  const { tileDepth } = form;
+  writer.block(
+    `for (var ${slice} = ${depth.start}; ${slice} < ${depth.end}; ${slice} += ${tileDepth})`,
+    () => {
+      bring(emitter, contract, lhs, slice);
+      bring(emitter, contract, rhs, slice);
+      writer.line("workgroupBarrier();");
+      const k = x.parts.names.fresh("k");
+      // What lies beyond the depth has been filled with zeros.
+      writer.block(`for (var ${k} = 0; ${k} < ${emitter.rolled(tileDepth)}; ${k}++)`, () => {
+        const fours = (from: Operand, lane: string, each: number, i: number): string =>
+          x.define(
+            from.side === "lhs" ? "a" : "b",
+            `${from.tile}[${k} * ${from.pitch} + ${lane}${i > 0 ? ` + ${i * each}` : ""}]`,
+          );
+        const rowFours = sums.filter((_, i) => i % 4 === 0);
+        const a = rowFours.map((_, i) => fours(lhs, down, form.down, i));
+        const b = sums[0]!.map((_, j) => fours(rhs, across, form.across, j));
+        sums.forEach((line, i) =>
+          line.forEach((sum, j) => {
+            const row = `${a[i >> 2]!}.${"xyzw"[i & 3]!}`;
+            writer.line(`${sum} = fma(vec4<f32>(${row}), ${b[j]!}, ${sum});`);
+          }),
+        );
+      });
+      writer.line("workgroupBarrier();");
+    },
+  );
+  emitResults(emitter, contract, form, sums, {
+    row: `${at.row} + ${down} * 4`,
+    column: `${at.column} + ${across} * 4`,
+    rowEnd: at.rowEnd,
+    columnEnd: at.columnEnd,
   });
 }
 
