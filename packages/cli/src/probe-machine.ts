@@ -6,6 +6,8 @@ import { spawn } from "node:child_process";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 
+import type { DeviceOptions } from "./options.ts";
+
 /** One thing that is there or not. */
 export interface Finding {
   readonly name: string;
@@ -20,12 +22,12 @@ export interface Finding {
 
 const newerNode = "Use Node 24: run through npm in a checkout, or install it from nodejs.org.";
 
-/** All findings, in the order of importance. */
-export async function probeMachine(): Promise<readonly Finding[]> {
+/** All findings, in the order of importance. With `--device gpu` an adapter is required, and the one that `--adapter` names. */
+export async function probeMachine(options: DeviceOptions): Promise<readonly Finding[]> {
   const [cc, clang, gpu] = await Promise.all([
     probeCompiler("cc", "C compiler (cc)", "Install one, such as apt-get install gcc."),
     probeCompiler("clang", "clang", "Install it, such as apt-get install clang."),
-    probeGpu(),
+    probeGpu(options),
   ]);
   return [probeNode(process.versions.node), probeCpu(), ...probeWasm(), cc, clang, gpu];
 }
@@ -155,44 +157,43 @@ const names = [...message.matchAll(/name: '([^']*)'/g)].map(([, name]) => name);
 console.log("adapter=" + [...new Set(names)].join(", "));
 `;
 
-async function probeGpu(): Promise<Finding> {
+async function probeGpu({ device, adapter }: DeviceOptions): Promise<Finding> {
+  const { adapterRemedy } = await import("@millrace/kernels-wgsl");
+  const required = device === "gpu" || adapter !== undefined;
+  const finding = (available: boolean, detail: string, remedy: string): Finding => {
+    const purpose = "--device gpu";
+    return { name: "GPU adapter", required, available, detail, purpose, remedy };
+  };
   // The optional package may be installed beside this one or in the user's own project.
-  const places = [fileURLToPath(new URL(".", import.meta.url)), process.cwd()];
-  let problem = 'the optional package "webgpu" is not installed';
-  let remedy = "Run npm install webgpu, and install a Vulkan driver.";
-  for (const cwd of places) {
+  for (const cwd of [fileURLToPath(new URL(".", import.meta.url)), process.cwd()]) {
     const { status, output } = await runProgram(
       process.execPath,
       ["--input-type=module", "--eval", gpuScript, "webgpu"],
       20_000,
       cwd,
     );
-    const adapter = /^adapter=(.*)$/m.exec(output)?.[1];
-    if (adapter !== undefined && adapter !== "") return gpuFinding(true, adapter, "");
-    if (adapter === "") {
-      problem = 'the package "webgpu" is there, but finds no adapter';
-      remedy =
-        "Install a Vulkan driver (apt-get install libvulkan1 mesa-vulkan-drivers has a software one; it must be Mesa 25 or later).";
-      break;
-    }
-    if (!output.includes("ERR_MODULE_NOT_FOUND")) {
-      problem = `the package "webgpu" failed (${status === undefined ? "no answer" : `status ${status}`})`;
-      remedy = "Check the graphics driver, or reinstall the package.";
-      break;
-    }
+    const names = /^adapter=(.*)$/m.exec(output)?.[1];
+    if (names === "")
+      return finding(
+        false,
+        'the package "webgpu" is there, but finds no adapter',
+        `${adapterRemedy}.`,
+      );
+    if (names !== undefined && !names.includes(adapter ?? ""))
+      return finding(false, `none is called "${adapter}"`, `Choose one of: ${names}.`);
+    if (names !== undefined) return finding(true, names, "");
+    if (!output.includes("ERR_MODULE_NOT_FOUND"))
+      return finding(
+        false,
+        `the package "webgpu" failed (${status === undefined ? "no answer" : `status ${status}`})`,
+        "Check the graphics driver, or reinstall the package.",
+      );
   }
-  return gpuFinding(false, problem, remedy);
-}
-
-function gpuFinding(available: boolean, detail: string, remedy: string): Finding {
-  return {
-    name: "GPU adapter",
-    required: false,
-    available,
-    detail,
-    purpose: "--device gpu",
-    remedy,
-  };
+  return finding(
+    false,
+    'the optional package "webgpu" is not installed',
+    `Run npm install webgpu. ${adapterRemedy}.`,
+  );
 }
 
 /** Runs a program and gathers all it prints; status is undefined when it did not start, crashed or took too long. */

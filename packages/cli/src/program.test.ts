@@ -132,4 +132,33 @@ describe("doctor", () => {
       if (!finding.available) expect(finding.remedy && finding.purpose).not.toBe("");
     expect((await run("doctor")).stdout).toMatch(/^ok +Node\.js +24/);
   });
+
+  it("fails where the GPU that is asked for is not there", async () => {
+    const { status, stdout } = await run("doctor", "--device", "gpu", "--adapter", "no such");
+    expect(status).toBe(1);
+    expect(stdout).toMatch(
+      /MISSING +GPU adapter +(none is called "no such"\n.*\n +get: Choose one of: .+|.*\n.*\n +get: (Install|Run npm install)[^]*Mesa 25)/,
+    );
+  });
+});
+
+describe("an adapter", () => {
+  const shaders = ["compile", "--preset", "tiny", "--graph", "decode", "--print", "kernels"];
+  it("that is not there is told from those that are", async () => {
+    const { status, stdout, stderr } = await run(
+      ...shaders,
+      ...["--device", "gpu", "--adapter", "no such"],
+    );
+    expect(status).toBe(1);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(
+      /millrace: there is no GPU adapter( whose name contains "no such"\. Choose one of: .+\.|\. Install .+\.)\n$/,
+    );
+  });
+
+  it("is a GPU's", async () => {
+    const { status, stderr } = await run(...shaders, "--adapter", "no such");
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/--adapter chooses a GPU, --device is wasm\. Add --device gpu\.\n$/);
+  });
 });

@@ -14,6 +14,10 @@ export interface DeviceOptions {
   readonly gpu?: GPU;
 }
 
+/** What to do where there is no adapter. */
+export const adapterRemedy: string =
+  "Install the graphics card's Vulkan driver, or a software one: apt-get install libvulkan1 mesa-vulkan-drivers (Mesa 25 or later; on Debian 12 with -t bookworm-backports)";
+
 export interface OpenDevice {
   readonly device: GPUDevice;
   readonly capabilities: WgslCapabilities;
@@ -125,7 +129,7 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   if (!adapter)
     throw new DeviceError({
       what: "there is no GPU adapter",
-      hint: "Install a Vulkan driver (apt-get install libvulkan1 mesa-vulkan-drivers has a software one, if it is Mesa 25 or later), or use the WebAssembly backend.",
+      hint: `${adapterRemedy}, or use the WebAssembly backend.`,
     });
   const requiredLimits = Object.fromEntries(
     raisedLimits.map((name) => [name, adapter.limits[name]]),

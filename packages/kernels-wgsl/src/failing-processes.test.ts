@@ -48,7 +48,7 @@ function runScript(body: string, env: NodeJS.ProcessEnv = {}): Promise<Ended> {
 }
 
 const noAdapterMessage =
-  /^open: DeviceError: there is no GPU adapter\. Install a Vulkan driver .*, or use the WebAssembly backend\.\n$/;
+  /^open: DeviceError: there is no GPU adapter\. Install the graphics card's Vulkan driver, .*Debian 12 with -t bookworm-backports\), or use the WebAssembly backend\.\n$/;
 
 describe("a process without", () => {
   it("a driver", async () => {

@@ -1,4 +1,4 @@
 // Public names of @millrace/kernels-wgsl, one per line. Nothing else lives here.
 
 export { createWgslBackend, type WgslBackend, type WgslBackendOptions } from "./backend.ts";
-export { listAdapters, type DeviceOptions } from "./device.ts";
+export { adapterRemedy, listAdapters, type DeviceOptions } from "./device.ts";

@@ -5,10 +5,10 @@
 import type { Command } from "commander";
 
 import { type CliContext, CommandFailed } from "../context.ts";
-import { adapterOption, deviceOption, withExamples } from "../options.ts";
+import { adapterOption, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
 import type { Finding } from "../probe-machine.ts";
 
-interface DoctorOptions {
+interface DoctorOptions extends DeviceOptions {
   readonly json?: boolean;
 }
 
@@ -20,10 +20,10 @@ export function addDoctor(program: Command, context: CliContext): void {
       .option("--json", "one JSON object on stdout")
       .addOption(deviceOption())
       .addOption(adapterOption()),
-    ["doctor", "doctor --json"],
+    ["doctor", "doctor --device gpu --adapter nvidia"],
   ).action(async (options: DoctorOptions) => {
     const { probeMachine } = await import("../probe-machine.ts");
-    const findings = await probeMachine();
+    const findings = await probeMachine(options);
     const ok = findings.every((finding) => finding.available || !finding.required);
     context.stdout.write(
       options.json ? `${JSON.stringify({ ok, findings }, null, 2)}\n` : formatFindings(findings),
