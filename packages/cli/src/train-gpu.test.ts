@@ -1,15 +1,31 @@
 // Training and decoding on a GPU, a software one in continuous integration: the losses of 20 steps are those of the WebAssembly backend,
 // and speculation changes no greedy token of what was trained. The quickstart does the same with its own model:
 // npm run quickstart -- --device gpu --steps 20.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { listAdapters } from "@millrace/kernels-wgsl";
+import type * as Kernels from "@millrace/kernels-wgsl";
+import { listAdapters, type WgslBackend } from "@millrace/kernels-wgsl";
 import { configToJson } from "@millrace/model-v3";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
-import { run, smallConfig } from "../test/small-model.ts";
+import { problemOf, run, smallConfig } from "../test/small-model.ts";
+import { runCli } from "./program.ts";
+
+/** Every backend that a command has opened. */
+const opened = vi.hoisted((): WgslBackend[] => []);
+vi.mock("@millrace/kernels-wgsl", async (original) => {
+  const real = await original<typeof Kernels>();
+  return {
+    ...real,
+    createWgslBackend: async (...options: Parameters<typeof real.createWgslBackend>) => {
+      const backend = await real.createWgslBackend(...options);
+      opened.push(backend);
+      return backend;
+    },
+  };
+});
 
 const adapters = await listAdapters().catch(() => []);
 if (adapters.length === 0)
@@ -29,17 +45,34 @@ afterAll(() => rmSync(home, { recursive: true }));
 
 type Step = Readonly<Record<"loss" | "mtpLoss" | "balanceLoss" | "gradNorm", number>>;
 
-async function train(device: string): Promise<readonly Step[]> {
+function argumentsOf(device: string, out: string): readonly string[] {
   const files = ["--config", path("config.json"), "--data", path("text.txt")];
   const sizes = ["--steps", "20", "--batch-size", "2", "--sequence-length", "24"];
   const options = ["--learning-rate", "0.01", "--seed", "3", "--device", device];
-  const out = ["--out", path(device)];
-  const { status, stderr } = await run("train", ...files, ...sizes, ...options, ...out);
-  expect(status, stderr).toBe(0);
-  const lines = readFileSync(join(path(device), "metrics.jsonl"), "utf8")
+  return ["train", ...files, ...sizes, ...options, "--out", path(out)];
+}
+
+function stepsOf(out: string): readonly Step[] {
+  const lines = readFileSync(join(path(out), "metrics.jsonl"), "utf8")
     .trimEnd()
     .split("\n");
   return lines.map((line) => JSON.parse(line) as Step);
+}
+
+async function train(device: string): Promise<readonly Step[]> {
+  const { status, stderr } = await run(...argumentsOf(device, device));
+  expect(status, stderr).toBe(0);
+  return stepsOf(device);
+}
+
+function expectSame(actual: readonly Step[], expected: readonly Step[], tolerance: number): void {
+  expect(expected.length).toBe(20);
+  expect(actual.length).toBe(20);
+  for (const [i, step] of expected.entries())
+    for (const name of ["loss", "mtpLoss", "balanceLoss", "gradNorm"] as const)
+      expect(Math.abs(actual[i]![name] / step[name] - 1), `${name} of step ${i + 1}`).toBeLessThan(
+        tolerance,
+      );
 }
 
 async function greedy(...options: readonly string[]): Promise<Record<string, unknown>> {
@@ -52,15 +85,8 @@ async function greedy(...options: readonly string[]): Promise<Record<string, unk
 describe.skipIf(adapters.length === 0)("on a GPU", () => {
   it("20 steps have the losses of WebAssembly", patience, async () => {
     const [expected, actual] = [await train("wasm"), await train("gpu")];
-    expect(expected.length).toBe(20);
-    expect(actual.length).toBe(20);
     expect(expected.at(-1)!.loss).toBeLessThan(0.8 * expected[0]!.loss);
-    for (const [i, step] of expected.entries())
-      for (const name of ["loss", "mtpLoss", "balanceLoss", "gradNorm"] as const)
-        expect(
-          Math.abs(actual[i]![name] / step[name] - 1),
-          `${name} of step ${i + 1}`,
-        ).toBeLessThan(1e-3);
+    expectSame(actual, expected, 1e-3);
   });
 
   it("greedy tokens are the same with and without speculation", patience, async () => {
@@ -71,5 +97,36 @@ describe.skipIf(adapters.length === 0)("on a GPU", () => {
     expect(drafted["tokens"]).toEqual(alone["tokens"]);
     expect(drafted["tokens"]).toEqual(plain["tokens"]);
     expect(drafted["drafted"]).toBeGreaterThan(0);
+  });
+
+  /** Goes on with a run whose device is lost as soon as it tells of `step`. */
+  async function trainUntilLost(step: number): Promise<string> {
+    let stderr = "";
+    const write = (text: string): void => {
+      stderr += text;
+      if (new RegExp(`step +${step}/20 `).test(text)) opened.at(-1)!.device.destroy();
+    };
+    const status = await runCli([...argumentsOf("gpu", "lost"), "--resume"], {
+      stdout: { write: () => expect.unreachable() },
+      stderr: { write },
+    });
+    expect(problemOf({ status, stdout: "", stderr }), stderr).toBeUndefined();
+    return stderr;
+  }
+
+  it("a device lost in training leaves the last checkpoint, which goes on", patience, async () => {
+    const expected = stepsOf("gpu");
+    const checkpoints = (): string[] =>
+      readdirSync(join(path("lost"), "training")).filter((name) => name !== "latest");
+    expect(await trainUntilLost(13)).toMatch(/the device was lost \(destroyed.* at /);
+    expect(checkpoints()).toEqual(["step-10"]);
+    // The second time while a checkpoint is written.
+    const again = await trainUntilLost(20);
+    expect(again).toContain("Resuming from step 10.");
+    expect(checkpoints()).toEqual(["step-10"]);
+    const { status, stderr } = await run(...argumentsOf("gpu", "lost"), "--resume");
+    expect(status, stderr).toBe(0);
+    expect(stderr).toContain("Resuming from step 10.");
+    expectSame(stepsOf("lost"), expected, 1e-5);
   });
 });
