@@ -15,10 +15,21 @@ import { add, mul } from "../ops/elementwise.ts";
 import type { AttentionAttributes } from "./attention-weights.ts";
 import { checkMask, expectFloats, maskForm, masked } from "./attention-weights.ts";
 
+type Axes = readonly number[];
+
 /** Queries, or scores, times something that all heads share. */
-export const perQuery = { lhsBatch: [0], rhsBatch: [0], lhsContract: [3] };
+export const perQuery: { lhsBatch: Axes; rhsBatch: Axes; lhsContract: Axes } = {
+  lhsBatch: [0],
+  rhsBatch: [0],
+  lhsContract: [3],
+};
 /** Scores times queries, summed over queries and heads. */
-export const perKey = { lhsBatch: [0], rhsBatch: [0], lhsContract: [1, 2], rhsContract: [1, 2] };
+export const perKey: typeof perQuery & { rhsContract: Axes } = {
+  lhsBatch: [0],
+  rhsBatch: [0],
+  lhsContract: [1, 2],
+  rhsContract: [1, 2],
+};
 
 export type LatentOperands = readonly [Tensor, Tensor, Tensor, Tensor, ...Tensor[]];
 
