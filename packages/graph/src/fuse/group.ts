@@ -41,6 +41,8 @@ interface Use {
 const sharedCost = 3;
 /** Cost from which an operand of a product is stored: products read their operands more than once. */
 const productCost = 5;
+/** Cost from which an input of a composite is stored: its kernels read it in every block that needs it, so only index maps are free. */
+const wholeCost = 1;
 
 /** Operands that a primitive reads through an expression; others must be in memory. */
 const inlineOperands: Record<PrimitiveName, readonly number[]> = {
@@ -233,9 +235,8 @@ function mustStore(graph: Graph, { node, operand }: Use, cost: number): boolean 
         !inlineOperands[body.primitive].includes(operand) ||
         (withEpilogue.has(body.primitive) && cost >= productCost)
       );
-    // Its kernels read an input in every block that needs it.
     case "composite":
-      return cost >= sharedCost;
+      return cost >= wholeCost;
     case "leaf":
       return true;
   }
