@@ -7,6 +7,10 @@ import type { HostTensor } from "../host-tensor.ts";
 import { hostArray } from "../host-tensor.ts";
 import type { Program } from "../program.ts";
 
+// Every platform has these two, but they are not part of the language, whose types alone are known here.
+declare const TextEncoder: new () => { encode(text: string): Uint8Array };
+declare const TextDecoder: new () => { decode(bytes: Uint8Array): string };
+
 const MAGIC = 0x4c50524d; // "MRPL", little endian
 const HEADER = 16;
 
