@@ -42,7 +42,11 @@ export async function compilerIdentity(
 }
 
 /** A cache in `folder`; of plans that another compiler put there it knows nothing. */
-export function fileCache(folder: string, identity: string, mostFiles = MOST_FILES): PlanCache {
+export function fileCache(
+  folder: string,
+  identity: string,
+  mostFiles: number = MOST_FILES,
+): PlanCache {
   const suffix = `.${identity}.plan`;
   const fileOf = (name: string): string => join(folder, name + suffix);
   return {

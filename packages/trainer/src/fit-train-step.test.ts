@@ -38,7 +38,7 @@ const inputs = {
 async function stepOnce(
   recomputedLayers: number,
   precision: Precision,
-): Promise<Map<string, number[]>> {
+): Promise<Map<string, ArrayLike<number>>> {
   const store = backend.createStore();
   const init = await compile(declareInit(config, 3), backend, { store });
   await init.run({});

@@ -38,7 +38,7 @@ function example(factor = -0): Graph {
       ),
     );
     const scaled = mul(x, factor);
-    const rows = select(b.scalar(true, "bool"), sum(scaled, [0]), Number.NEGATIVE_INFINITY);
+    const rows = select(b.scalar(1, "bool"), sum(scaled, [0]), Number.NEGATIVE_INFINITY);
     return { y: concatenate([rows, mul(w, Infinity)], 0), n, z: reshape(scaled, [T, 4, 5]) };
   });
 }

@@ -348,6 +348,8 @@ describe("statements", () => {
       u8: [0, 255],
       bool: [0, 1],
       i64: [-7, 2147483647],
+      i16: [-32768, 32767],
+      i8: [-128, 127],
     };
     for (const dtype of Object.keys(values) as DType[]) {
       const x = hostTensor(dtype, [2], values[dtype]);
