@@ -113,19 +113,28 @@ export class CompiledProgram {
   }
 }
 
+/** The program of a graph, or the one that was planned before where there is a cache. */
+export async function planProgram(
+  graph: Graph,
+  { capabilities, cache }: Pick<Backend, "capabilities" | "cache">,
+  options: FuseOptions = {},
+): Promise<{ readonly program: Program; readonly key?: string; readonly stages?: Stages }> {
+  const key = cache && planKey(graph, capabilities, options);
+  const known = cache && key !== undefined ? await readPlan(cache, key) : undefined;
+  if (known && key !== undefined) return { program: known, key };
+  const stages = buildProgram(graph, capabilities, options);
+  if (!cache || key === undefined) return { program: stages.program, stages };
+  await writePlan(cache, key, stages.program);
+  return { program: stages.program, key, stages };
+}
+
 /** Compiles a graph for a backend, or takes the plan that was made of it before where the backend has a cache. */
 export async function compile(
   graph: Graph,
   backend: Backend,
   { store: given, ...options }: CompileOptions = {},
 ): Promise<CompiledProgram> {
-  const { cache } = backend;
-  const build = (): Stages => buildProgram(graph, backend.capabilities, options);
-  const key = cache && planKey(graph, backend.capabilities, options);
-  const known = cache && key !== undefined ? await readPlan(cache, key) : undefined;
-  const stages = known ? undefined : build();
-  const program = known ?? stages!.program;
-  if (cache && key !== undefined && !known) await writePlan(cache, key, program);
+  const { program, key, stages } = await planProgram(graph, backend, options);
   const store = given ?? backend.createStore();
   let executable: Executable;
   try {
@@ -135,5 +144,9 @@ export async function compile(
     if (!given) store.dispose();
     throw error;
   }
-  return new CompiledProgram({ backend, store, executable }, program, () => stages ?? build());
+  return new CompiledProgram(
+    { backend, store, executable },
+    program,
+    () => stages ?? buildProgram(graph, backend.capabilities, options),
+  );
 }

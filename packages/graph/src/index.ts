@@ -5,6 +5,7 @@ export {
   buildProgram,
   compile,
   CompiledProgram,
+  planProgram,
   type CompileOptions,
   type StageName,
   type Stages,

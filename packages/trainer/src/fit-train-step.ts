@@ -1,14 +1,8 @@
 /**
- * A training step that fits into memory. In: a configuration, what the device can do and the most bytes that the step may take.
+ * A training step that fits into memory. In: a configuration, a backend and the most bytes that the step may take.
  * Out: the step with the fewest recomputed layers that fits. Plans, runs nothing. Source: arXiv 1604.06174.
  */
-import {
-  buildProgram,
-  type Capabilities,
-  DeviceError,
-  type Graph,
-  stateBytes,
-} from "@millrace/graph";
+import { type Backend, DeviceError, type Graph, planProgram, stateBytes } from "@millrace/graph";
 import type { ModelConfig } from "@millrace/model-v3";
 
 import { declareTrainStep, type TrainStepOptions } from "./train-step.ts";
@@ -22,22 +16,25 @@ export interface FittedTrainStep {
 }
 
 /** Throws DeviceError when the step does not fit with every layer recomputed either. */
-export function fitTrainStep(
+export async function fitTrainStep(
   config: ModelConfig,
   options: Omit<TrainStepOptions, "recomputedLayers">,
-  capabilities: Capabilities,
+  { capabilities, cache }: Pick<Backend, "capabilities" | "cache">,
   maxBytes: number = capabilities.maxBytes,
-): FittedTrainStep {
+): Promise<FittedTrainStep> {
   const layers = config.numHiddenLayers + config.numNextnPredictLayers;
-  const attempt = (recomputedLayers: number): FittedTrainStep => {
+  const unlimited = {
+    capabilities: { ...capabilities, maxBytes: Number.POSITIVE_INFINITY },
+    ...(cache && { cache }),
+  };
+  const attempt = async (recomputedLayers: number): Promise<FittedTrainStep> => {
     const graph = declareTrainStep(config, { ...options, recomputedLayers });
-    const unlimited = { ...capabilities, maxBytes: Number.POSITIVE_INFINITY };
-    const { program } = buildProgram(graph, unlimited);
+    const { program } = await planProgram(graph, unlimited);
     return { graph, recomputedLayers, bytes: program.arenaBytes + stateBytes(program) };
   };
-  const plain = attempt(0);
+  const plain = await attempt(0);
   if (plain.bytes <= maxBytes) return plain;
-  let best = attempt(layers);
+  let best = await attempt(layers);
   if (best.bytes > maxBytes)
     throw new DeviceError({
       what: `a step takes ${best.bytes} bytes with every layer recomputed, ${maxBytes} are allowed`,
@@ -47,7 +44,7 @@ export function fitTrainStep(
   // Between one that is too few and one that is enough.
   let tooFew = 0;
   while (best.recomputedLayers - tooFew > 1) {
-    const middle = attempt(Math.floor((best.recomputedLayers + tooFew) / 2));
+    const middle = await attempt(Math.floor((best.recomputedLayers + tooFew) / 2));
     if (middle.bytes <= maxBytes) best = middle;
     else tooFew = middle.recomputedLayers;
   }

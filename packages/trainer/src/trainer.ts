@@ -116,10 +116,10 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     heldOutBatches({ tokens: dataset.heldOut, batchSize, sequenceLength, maxBatches });
   const size = { batch: batchSize, sequenceLength };
   const { mtpLossWeight, biasUpdateSpeed } = settings;
-  const fitted = fitTrainStep(
+  const fitted = await fitTrainStep(
     config,
     { ...size, precision, mtpLossWeight, biasUpdateSpeed },
-    backend.capabilities,
+    backend,
     options.memoryLimit,
   );
   if (fitted.recomputedLayers > 0)
