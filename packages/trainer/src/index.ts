@@ -54,6 +54,7 @@ export {
   type ProgressLine,
   type ProgressStream,
 } from "./metrics.ts";
+export { renderChart, type Chart, type Series } from "./report/chart.ts";
 export {
   renderReport,
   type ReportFigure,
