@@ -25,6 +25,7 @@ import type { Kernel, KernelBuffer, Range, Statement } from "../kernel.ts";
 import type { Dim, Shape, TensorType } from "../shape.ts";
 import { multiplyDims } from "../shape.ts";
 import { simplify } from "./index-map.ts";
+import { boundOf, isWithin } from "./index-range.ts";
 import type { Names } from "./share.ts";
 import { Interner, share } from "./share.ts";
 
@@ -193,12 +194,30 @@ export class GroupBody {
       return inDType(body.scalar(args, context), type);
     }
     if (body.class === "movement")
-      return body.at(index, (i, at) => this.value(node.inputs[i]!, at), {
-        ...context,
-        output: type,
-      });
+      return this.#withoutGuard(
+        body.at(index, (i, at) => this.value(node.inputs[i]!, at), { ...context, output: type }),
+      );
     if (this.#hero) return this.#hero.value;
     throw new InternalError({ what: "a hero is read before it is computed", where: placeOf(node) });
+  }
+
+  /** The element behind a test of its index, where the index always passes. */
+  #withoutGuard(value: Expr): Expr {
+    if (value.kind !== "apply" || value.op !== "select") return value;
+    const [condition, element] = value.args as [Expr, Expr, Expr];
+    return this.#isCertain(condition) ? element : value;
+  }
+
+  #isCertain(condition: Expr): boolean {
+    if (condition.kind !== "apply") return false;
+    const [x, y] = condition.args as [Expr, Expr];
+    if (condition.op === "and") return this.#isCertain(x) && this.#isCertain(y);
+    if (x.kind !== "load" || (y.kind !== "literal" && y.kind !== "size")) return false;
+    const source = this.#buffers.find(({ name }) => name === x.buffer);
+    const bound = source?.access === "read" ? boundOf(this.graph, source.value) : undefined;
+    if (bound === undefined) return false;
+    if (condition.op === "ge") return y.kind === "literal" && y.value <= 0;
+    return condition.op === "lt" && isWithin(bound, y.kind === "literal" ? y.value : y.dim);
   }
 }
 
