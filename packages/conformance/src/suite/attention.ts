@@ -3,6 +3,7 @@
  * have arrays computes it in one pass, by blocks; the sizes of a run then fill no block, one, or a few and a part. In: nothing
  * but seeds. Out: registered tests.
  */
+import fc from "fast-check";
 import type { DType, HostTensor, Tensor } from "@millrace/graph";
 import {
   GraphBuilder,
@@ -19,6 +20,7 @@ import {
 import type { GraphCase } from "../arbitraries/graph.ts";
 import { seededTensor } from "../arbitraries/tensor.ts";
 import { checkGraph } from "../check-graph.ts";
+import { runParameters } from "../check-op.ts";
 import type { SuiteContext } from "../describe-backend.ts";
 import type { Tolerance } from "../tolerance.ts";
 
@@ -142,23 +144,55 @@ function toleranceOf(result: HostTensor): Tolerance {
   return { ulps: narrow ? 1 : 0, absolute: (narrow ? 2e-2 : 2e-5) * largest };
 }
 
+interface Drawn extends Pick<AttentionCase, "tokens" | "widths"> {
+  /** 0 for the absorbed form. */
+  readonly kvHeads: number;
+  readonly perHead: number;
+  readonly mask: Pick<AttentionCase, "earlier" | "segment">;
+}
+
+function caseOf({ tokens, kvHeads, perHead, widths, mask }: Drawn): AttentionCase {
+  const shared = { tokens, heads: Math.max(kvHeads, 1) * perHead, widths, ...mask };
+  return kvHeads === 0 ? shared : { ...shared, kvHeads };
+}
+
+/** Any case of few tokens and narrow vectors. */
+const anyCase: fc.Arbitrary<AttentionCase> = fc
+  .record({
+    tokens: fc.oneof(fc.integer({ min: 0, max: 5 }), fc.integer({ min: 30, max: 67 })),
+    kvHeads: fc.integer({ min: 0, max: 2 }),
+    perHead: fc.integer({ min: 1, max: 3 }),
+    widths: fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
+    mask: fc.oneof(
+      fc.constant({}),
+      fc.record({ earlier: fc.integer({ min: 0, max: 130 }) }),
+      fc.record({ segment: fc.integer({ min: 1, max: 40 }) }),
+    ),
+  })
+  .map(caseOf);
+
 export function describeAttention(context: SuiteContext): void {
-  const { describe, test, interpret, reference, timeout, hasDTypes } = context;
+  const { describe, test, interpret, reference, timeout, hasDTypes, numRuns, seed } = context;
+  const check = async (attentionCase: AttentionCase): Promise<void> => {
+    const graphCase = graphCaseOf(attentionCase);
+    const { graph, inputs, sizes } = graphCase;
+    const expected = interpret(graph, inputs, { sizes });
+    const tolerances = Object.fromEntries(
+      Object.entries(expected.outputs).map(([name, result]) => [name, toleranceOf(result)]),
+    );
+    const backend = await context.backend();
+    const oracles = { interpret, backend, ...(reference && { reference }) };
+    await checkGraph({ ...graphCase, tolerances }, oracles);
+  };
   describe("attention", () => {
-    for (const attentionCase of cases) {
-      if (!hasDTypes(attentionCase.dtype ?? "f32")) continue;
-      const check = async (): Promise<void> => {
-        const graphCase = graphCaseOf(attentionCase);
-        const { graph, inputs, sizes } = graphCase;
-        const expected = interpret(graph, inputs, { sizes });
-        const tolerances = Object.fromEntries(
-          Object.entries(expected.outputs).map(([name, result]) => [name, toleranceOf(result)]),
-        );
-        const backend = await context.backend();
-        const oracles = { interpret, backend, ...(reference && { reference }) };
-        await checkGraph({ ...graphCase, tolerances }, oracles);
-      };
-      test(describeCase(attentionCase), check, timeout);
-    }
+    for (const attentionCase of cases)
+      if (hasDTypes(attentionCase.dtype ?? "f32"))
+        test(describeCase(attentionCase), () => check(attentionCase), timeout);
+    const runs = { numRuns: Math.ceil(numRuns / 6), ...(seed !== undefined && { seed }) };
+    test(
+      "of any sizes",
+      () => fc.assert(fc.asyncProperty(anyCase, check), runParameters(runs)),
+      timeout,
+    );
   });
 }
