@@ -12,8 +12,8 @@ const group = exampleGroup([
 ]);
 
 describe("docs/performance.md", () => {
-  it("has a section for the promises and one for each group", () => {
-    expect(sectionNames(document)).toEqual(["promises", ...groups]);
+  it("has a section for the promises, one for each group and one for a GPU", () => {
+    expect(sectionNames(document)).toEqual(["promises", ...groups, "gpu"]);
   });
 
   it("is rewritten group by group; the prose stays", () => {
