@@ -26,6 +26,8 @@ export interface WgslCapabilities {
   /** Invocations that exchange values without workgroup memory, at least; 0 where shaders cannot. */
   readonly subgroupSize: number;
   readonly f16: boolean;
+  /** Products of matrices of f16 to f32 that a subgroup computes as one operation; none where there are no such operations. */
+  readonly matrices?: SubgroupMatrices;
   readonly timestamps: boolean;
   /** The processor plays the GPU: compiling takes longer than running. */
   readonly software: boolean;
@@ -33,6 +35,16 @@ export interface WgslCapabilities {
   readonly rolled: boolean;
   /** Forms of products that were measured, by the hash of a kernel and the number of its dispatch; "*" for all others. */
   readonly products?: Readonly<Record<string, ProductForm>>;
+}
+
+/** Rows, columns and depth of each, and the invocations of a subgroup. */
+export interface SubgroupMatrices {
+  readonly lanes: number;
+  readonly sizes: readonly {
+    readonly rows: number;
+    readonly columns: number;
+    readonly depth: number;
+  }[];
 }
 
 /** The limits that a device is asked for as high as the adapter has them. */
@@ -56,7 +68,7 @@ export function readCapabilities(
   limits: Readonly<Record<LimitName, number>>,
   features: { has(name: string): boolean },
   software: boolean,
-  subgroupSize = 0,
+  { subgroupSize = 0, matrices }: Partial<Pick<WgslCapabilities, "subgroupSize" | "matrices">> = {},
 ): WgslCapabilities {
   // Bindings end at whole alignments, so that a buffer cut into parts has no rest in the middle.
   const alignment = Math.max(limits.minStorageBufferOffsetAlignment, 256);
@@ -78,6 +90,7 @@ export function readCapabilities(
     timestamps: features.has("timestamp-query"),
     software,
     rolled: software,
+    ...(matrices && { matrices }),
   };
 }
 

@@ -2,11 +2,12 @@
 // a browser would refuse is refused here, on any machine.
 import { graphArbitrary, recipes } from "@millrace/conformance";
 import type { Graph } from "@millrace/graph";
-import { buildProgram, dtypes } from "@millrace/graph";
+import { buildProgram, declare, dotGeneral, dtypes, scaledDot } from "@millrace/graph";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { WgslCapabilities } from "./capabilities.ts";
 import { graphCapabilities, leastCapabilities } from "./capabilities.ts";
+import { printConfiguration } from "./configure/configure.ts";
 import type { OpenDevice } from "./device.ts";
 import { closeDevice, openDevice } from "./device.ts";
 import { DeviceGuard } from "./launch/device-errors.ts";
@@ -64,6 +65,41 @@ describe.each(kinds)("kernels for %s compile", (_, some) => {
   it("of everything", async () => {
     const cases = fc.sample(graphArbitrary({ dtypes, maxNodes: 24 }), { numRuns: 12, seed: 2 });
     for (const { graph } of cases) await expectCompiles(graph, capabilities);
+  });
+});
+
+describe("products on subgroup matrices compile", () => {
+  const matrices = (rows: number, columns: number, depth: number): WgslCapabilities => ({
+    ...leastCapabilities,
+    f16: true,
+    subgroupSize: 32,
+    // The null device has subgroups of up to 128, and wants whole ones.
+    matrices: { lanes: 64, sizes: [{ rows, columns, depth }] },
+  });
+  const graph = declare("products", (b) => {
+    const codes = { x: b.input("x", "e4m3fn", [96, 256]), w: b.input("w", "e4m3fn", [128, 256]) };
+    const scales = { x: b.input("sx", "f32", [96, 2]), w: b.input("sw", "f32", [1, 2]) };
+    const [p, q] = [b.input("p", "f16", [64, 40]), b.input("q", "f16", [40, 72])];
+    return {
+      blocks: scaledDot(codes.x, scales.x, codes.w, scales.w),
+      halves: dotGeneral(p, q, { lhsContract: [1], rhsContract: [0], dtype: "f32" }),
+    };
+  });
+  it.each([
+    [16, 16, 16],
+    [8, 8, 8],
+    [8, 16, 16],
+    [16, 8, 16],
+  ])("of %i by %i by %i", async (...size) => {
+    expect(opened.device.features.has("chromium-experimental-subgroup-matrix")).toBe(true);
+    const capabilities = matrices(...size);
+    const { program } = buildProgram(graph, graphCapabilities(capabilities));
+    const chosen = [...emitProgram(program, capabilities).variants.values()].map(
+      ({ configuration }) => printConfiguration(configuration),
+    );
+    expect(chosen.filter((text) => text.includes("in matrices of")).length).toBe(2);
+    expect(chosen.some((text) => text.includes("scaled every 128"))).toBe(true);
+    expect(await expectCompiles(graph, capabilities)).toBe(chosen.length);
   });
 });
 

@@ -156,9 +156,40 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
       device.features,
       // Dawn's null device leaves it out.
       (adapter.info as Partial<GPUAdapterInfo>).isFallbackAdapter ?? false,
-      source.wgslLanguageFeatures.has("subgroup_id") ? adapter.info.subgroupMinSize : 0,
+      subgroupsOf(source, adapter),
     ),
     name: describeAdapter(adapter),
+  };
+}
+
+/** What Dawn says of subgroup matrices, which is no standard yet. */
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** How invocations of an adapter may work together. */
+function subgroupsOf(
+  { wgslLanguageFeatures }: GPU,
+  { info }: GPUAdapter,
+): Partial<Pick<WgslCapabilities, "subgroupSize" | "matrices">> {
+  if (!wgslLanguageFeatures.has("subgroup_id")) return {};
+  const { subgroupMinSize, subgroupMaxSize } = info;
+  const { subgroupMatrixConfigs = [] } = info as {
+    subgroupMatrixConfigs?: readonly MatrixConfig[];
+  };
+  const sizes = Array.from(subgroupMatrixConfigs)
+    .filter((one) => one.componentType === "f16" && one.resultComponentType === "f32")
+    .map(({ M, N, K }) => ({ rows: M, columns: N, depth: K }))
+    .toSorted((a, b) => b.rows * b.columns * b.depth - a.rows * a.columns * a.depth);
+  // A workgroup must know how many subgroups it has.
+  const fixed = subgroupMinSize === subgroupMaxSize && sizes.length > 0;
+  return {
+    subgroupSize: subgroupMinSize,
+    ...(fixed && { matrices: { lanes: subgroupMaxSize, sizes } }),
   };
 }
 

@@ -9,7 +9,7 @@ import { listAdapters } from "../src/device.ts";
 const kept: object[] = [];
 
 export function nullGpu(): GPU {
-  const made = create(["backend=null"]);
+  const made = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
   kept.push(made);
   return made;
 }

@@ -109,23 +109,23 @@ export function isMultiple(dim: Dim, n: number): boolean {
   return dim.terms.every(({ coefficient }) => coefficient % n === 0);
 }
 
-/** Whether an expression is the same for four values of an axis that begin with a multiple of four. */
-export function isSteady(expr: Expr, axis: string): boolean {
+/** Whether an expression is the same for `count` values of an axis that begin with a multiple of so many. */
+export function isSteady(expr: Expr, axis: string, count: number = quad): boolean {
   switch (expr.kind) {
     case "axis":
       return expr.name !== axis;
     case "load":
-      return expr.index.every((part) => isSteady(part, axis));
+      return expr.index.every((part) => isSteady(part, axis, count));
     case "round":
-      return isSteady(expr.value, axis);
+      return isSteady(expr.value, axis, count);
     case "apply": {
       const [x, y] = expr.args;
       const splits =
         expr.op === "div" || expr.op === "lt" || expr.op === "ge"
-          ? y?.kind === "literal" && y.type === "i32" && y.value >= 0 && y.value % quad === 0
+          ? y?.kind === "literal" && y.type === "i32" && y.value >= 0 && y.value % count === 0
           : false;
-      if (splits && isConsecutive(x!, axis)) return true;
-      return expr.args.every((arg) => isSteady(arg, axis));
+      if (splits && (count === quad ? isConsecutive(x!, axis) : isAxis(x, axis))) return true;
+      return expr.args.every((arg) => isSteady(arg, axis, count));
     }
     default:
       return true;

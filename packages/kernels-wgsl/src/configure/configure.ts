@@ -78,7 +78,7 @@ function chooseForm(
   const [contract] = grid.body;
   if (contract?.kind === "contract" && product) {
     const { body, columns } = contract;
-    const count = product.kind === "tile" ? 4 : neighbours(product);
+    const count = product.kind === "lines" ? neighbours(product) : 4;
     const packed = packedStores(kernel, body, columns, memories, count);
     const workgroup = product.kind === "tile" ? product.across * product.down : product.workgroup;
     return { form: product, workgroup, packed };
@@ -234,6 +234,8 @@ function describeForm(form: Form): string {
       return "a workgroup with arrays each";
     case "tile":
       return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth}`;
+    case "matrices":
+      return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth} in matrices of ${form.rows} by ${form.columns} by ${form.depth}${form.scaled ? ", scaled every 128" : ""}`;
     case "lines":
       return `${form.rows} rows by ${form.columns} columns in lines of ${form.lanes} lanes along ${form.along === "depth" ? "the depth" : "the columns"}, ${form.unit} at once`;
   }

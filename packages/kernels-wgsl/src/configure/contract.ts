@@ -9,6 +9,8 @@ import { maxDim } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
 import type { Memories } from "./accesses.ts";
 import { hasBounds, mentions, quadAxis } from "./accesses.ts";
+import type { MatrixForm } from "./matrices.ts";
+import { chooseMatrices } from "./matrices.ts";
 
 export interface TileForm {
   readonly kind: "tile";
@@ -38,7 +40,7 @@ export interface LinesForm {
   readonly workgroup: number;
 }
 
-export type ProductForm = TileForm | LinesForm;
+export type ProductForm = TileForm | LinesForm | MatrixForm;
 
 /** Most rows that are computed in lines. */
 const fewRows = 16;
@@ -61,7 +63,9 @@ export function chooseProduct(
   const { rows, columns, depth } = contract;
   const axes = [rows, columns, depth].map(({ axis }) => axis);
   if ([rows, columns, depth].some((range) => dependsOn(range, axes))) return undefined;
-  if (given && (given.kind === "tile" || !(hasBounds(depth) || hasBounds(columns)))) return given;
+  const matrices = chooseMatrices(contract, memories, capabilities);
+  if (given?.kind === "tile") return given;
+  if (given?.kind === "lines" && !hasBounds(depth) && !hasBounds(columns)) return given;
   // The ranges of a ragged product share the rows among them.
   const m = hasBounds(rows)
     ? Math.ceil(maxDim(rows.extent) / outer)
@@ -70,6 +74,7 @@ export function chooseProduct(
   if (n < fewColumns) return undefined;
   if (m <= fewRows && !hasBounds(depth) && !hasBounds(columns))
     return chooseLines(contract, { m, n, k, outer }, memories, capabilities);
+  if (matrices) return matrices;
   return k < 2 ? undefined : chooseTile(m, n, k, outer, capabilities);
 }
 

@@ -23,6 +23,7 @@ import type { Extension } from "./expressions.ts";
 import { Expressions } from "./expressions.ts";
 import { Library } from "./library.ts";
 import { emitLines } from "./lines.ts";
+import { emitMatrices, matrixTypes } from "./matrices.ts";
 import { Names } from "./names.ts";
 import { SizeTable } from "./sizes.ts";
 import { StatementEmitter } from "./statements.ts";
@@ -96,6 +97,7 @@ export function emitSegment(
   emitGrid(x, segment, factors, (points) =>
     openSteps(x, emitter, segment, points, () => {
       if (form.kind === "tile") emitTile(x, emitter, form, segment.body, points);
+      else if (form.kind === "matrices") emitMatrices(x, emitter, form, segment.body, points);
       else if (form.kind === "block") emitBlock(x, emitter, segment.body, capabilities);
       else if (form.kind === "lines") emitLines(x, emitter, form, segment.body, points);
       else emitter.block(segment.body);
@@ -113,6 +115,7 @@ export function emitSegment(
   const subgroups = extensions.has("subgroups");
   const code = [
     ...Array.from(extensions, (name) => `enable ${name};`),
+    ...(form.kind === "matrices" ? matrixTypes(form) : []),
     ...declarations,
     ...emitter.shared,
     ...library.texts(),
@@ -181,7 +184,7 @@ function factorsOf({ steps, form, body }: Segment): LaunchGrid["factors"] {
     factors.push({ ...factors.pop()!, per: form.elements });
   const contract = body[0];
   if (contract?.kind !== "contract") return factors;
-  if (form.kind === "tile")
+  if (form.kind === "tile" || form.kind === "matrices")
     factors.push(
       { extent: contract.rows.extent, per: form.tileRows },
       { extent: contract.columns.extent, per: form.tileColumns },
