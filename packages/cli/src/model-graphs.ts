@@ -3,7 +3,13 @@
  * would declare it, at the sizes that are given beside it.
  */
 import type { Graph } from "@millrace/graph";
-import { declareDecode, declarePrefill, type ModelConfig } from "@millrace/model-v3";
+import {
+  declareDecode,
+  declarePrefill,
+  formatsFor,
+  type ModelConfig,
+  type WeightFormat,
+} from "@millrace/model-v3";
 import { declareTrainStep, defaultSettings } from "@millrace/trainer";
 
 import type { GraphName } from "./graph-names.ts";
@@ -22,7 +28,9 @@ export function declareModelGraph(
   config: ModelConfig,
   name: GraphName,
   preset?: "tiny" | "small",
+  format: WeightFormat = "f32",
 ): ModelGraph {
+  const weights = formatsFor(config, format);
   const maxLength = Math.min(cacheLength, config.maxPositionEmbeddings);
   const maxTokens = Math.min(prefillTokens, maxLength);
   switch (name) {
@@ -32,11 +40,11 @@ export function declareModelGraph(
       return { graph, sizes: `${batch} sequences of ${sequenceLength} tokens` };
     }
     case "prefill": {
-      const graph = declarePrefill(config, { batch: 1, maxTokens, maxLength });
+      const graph = declarePrefill(config, { batch: 1, maxTokens, maxLength, weights });
       return { graph, sizes: `up to ${maxTokens} tokens, ${maxLength} cached` };
     }
     case "decode": {
-      const graph = declareDecode(config, { batch: 1, maxTokens: 1, maxLength });
+      const graph = declareDecode(config, { batch: 1, maxTokens: 1, maxLength, weights });
       return { graph, sizes: `1 token, ${maxLength} cached` };
     }
   }

@@ -11,6 +11,19 @@ export type Device = (typeof devices)[number];
 export const presets = ["tiny", "small"] as const;
 export type Preset = (typeof presets)[number];
 
+/** What `--weights` names. */
+export const weightFormats = ["f32", "f16", "bf16", "e4m3fn", "int8", "int4"] as const;
+export type WeightFormat = (typeof weightFormats)[number];
+export type WeightChoice = "stored" | WeightFormat;
+export const weightChoices: readonly WeightChoice[] = ["stored", ...weightFormats];
+
+/** `--weights`, for commands that load a model. */
+export function weightsOption(): Option {
+  return new Option("--weights <format>", "of matrices in memory; stored: as read")
+    .choices(weightChoices)
+    .default("stored");
+}
+
 export interface DeviceOptions {
   readonly device: Device;
   readonly adapter?: string;

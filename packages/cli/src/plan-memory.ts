@@ -3,7 +3,7 @@
  * itself: the numbers a backend then allocates. Nothing is allocated here.
  */
 import { buildProgram, dtypes, stateBytes } from "@millrace/graph";
-import type { ModelConfig } from "@millrace/model-v3";
+import type { ModelConfig, WeightFormat } from "@millrace/model-v3";
 
 import { type GraphName, graphNames } from "./graph-names.ts";
 import { declareModelGraph } from "./model-graphs.ts";
@@ -11,7 +11,7 @@ import { declareModelGraph } from "./model-graphs.ts";
 export interface PlanMemory {
   /** Inputs, outputs and temporaries of one run. */
   readonly arenaBytes: number;
-  /** Parameters, and caches or moments, in f32. */
+  /** Parameters, and caches or moments; training is in f32. */
   readonly stateBytes: number;
   /** What the plan was made for, in words. */
   readonly sizes: string;
@@ -26,9 +26,12 @@ const unlimited = {
   arrayBytes: 0,
 };
 
-export function planMemory(config: ModelConfig): Record<GraphName, PlanMemory> {
+export function planMemory(
+  config: ModelConfig,
+  weights: WeightFormat = "f32",
+): Record<GraphName, PlanMemory> {
   const entries = graphNames.map((name) => {
-    const { graph, sizes } = declareModelGraph(config, name);
+    const { graph, sizes } = declareModelGraph(config, name, undefined, weights);
     const { program } = buildProgram(graph, unlimited);
     const { arenaBytes } = program;
     return [name, { arenaBytes, stateBytes: stateBytes(program), sizes }] as const;

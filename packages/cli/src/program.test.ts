@@ -63,6 +63,10 @@ describe("bad usage", () => {
     [["generate", "m", "--prompt-ids", "-1"], /token ids separated by commas/],
     [["generate", "m", "--prompt", "a", "--temperature", "-1"], /a number from 0/],
     [["generate", "m", "--prompt", "a", "--top-p", "0"], /above 0 and at most 1/],
+    [
+      ["generate", "m", "--prompt", "a", "--weights", "q4"],
+      /are stored, f32, f16, bf16, e4m3fn, int8/,
+    ],
     [["generate", "m", "--prompt", "a", "--speculative", "0"], /"off" or a whole number/],
     [
       ["generate", "m", "--prompt", "a", "--device", "tpu"],

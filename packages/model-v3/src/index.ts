@@ -58,6 +58,20 @@ export {
   type Precision,
   type Products,
 } from "./layers/linear.ts";
+export {
+  declareWeight,
+  timesExperts,
+  timesWeight,
+  weightValues,
+  type Weight,
+} from "./layers/weight.ts";
+export {
+  formatsOf,
+  weightFormats,
+  weightStates,
+  type WeightFormat,
+  type WeightFormats,
+} from "./weight-formats.ts";
 export { norm } from "./layers/norm.ts";
 export { embed, head } from "./layers/embedding.ts";
 export {
@@ -123,7 +137,14 @@ export {
   type TensorSource,
 } from "./checkpoint/tensor-source.ts";
 export { openShards, writeShards, type WriteShardsOptions } from "./checkpoint/shards.ts";
-export { dequantizeBlocks, scaleShape } from "./checkpoint/dequantize.ts";
+export { dequantizeBlocks, quantizeBlocks, scaleShape } from "./checkpoint/dequantize.ts";
+export {
+  chooseWeights,
+  formatsFor,
+  weightChoices,
+  type WeightChoice,
+} from "./checkpoint/choose-weights.ts";
+export { readWeight, type StoredWeight } from "./checkpoint/read-weight.ts";
 export {
   checkParameters,
   describeReport,

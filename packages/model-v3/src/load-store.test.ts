@@ -1,5 +1,5 @@
-import { elementCount } from "@millrace/graph";
-import type { HostTensor, StateSpec, Store } from "@millrace/graph";
+import { elementCount, hostTensor } from "@millrace/graph";
+import type { HostTensor, Shape, StateSpec, Store } from "@millrace/graph";
 import { expect, test } from "vitest";
 import { memoryDirectory } from "./checkpoint/byte-source.ts";
 import { saveParameters } from "./checkpoint/save.ts";
@@ -20,6 +20,8 @@ function valuesOf(spec: ParameterSpec): HostTensor {
   return { dtype: "f32", shape: spec.shape, data };
 }
 
+const zeros = (shape: Shape): Float32Array => new Float32Array(elementCount(shape as number[]));
+
 /** A store that only remembers. */
 function memoryStore(): Store & { readonly states: Map<string, HostTensor> } {
   const types = new Map<string, StateSpec>();
@@ -30,9 +32,12 @@ function memoryStore(): Store & { readonly states: Map<string, HostTensor> } {
     get specs() {
       return [...types.values()];
     },
-    write: async (name, tensor) => {
-      expect(types.get(name)?.type).toEqual({ dtype: tensor.dtype, shape: tensor.shape });
-      states.set(name, tensor);
+    write: async (name, tensor, at = 0) => {
+      const { dtype, shape } = types.get(name)!.type;
+      expect(dtype).toBe(tensor.dtype);
+      const whole = states.get(name) ?? hostTensor(dtype, shape as number[], zeros(shape));
+      (whole.data as Float32Array).set(tensor.data as Float32Array, at);
+      states.set(name, whole);
     },
     read: async (name) => states.get(name)!,
     bytes: 0,

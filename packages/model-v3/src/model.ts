@@ -20,11 +20,16 @@ import { norm } from "./layers/norm.ts";
 import { softmaxScale } from "./layers/rope.ts";
 import { sequenceOf } from "./layers/sequence.ts";
 import type { Position } from "./layers/sequence.ts";
+import { declareWeight, weightValues } from "./layers/weight.ts";
+import type { Weight } from "./layers/weight.ts";
 import { parameterTable } from "./parameters.ts";
+import type { WeightFormat, WeightFormats } from "./weight-formats.ts";
 
 export interface ModelOptions {
   /** Which product the projections use, by default `f32`. */
   readonly precision?: Precision;
+  /** How weights are stored, if not in f32; for `precision` f32, which then means x. */
+  readonly weights?: WeightFormats;
   /** With `fp8`: power-of-two scales where training wants them (the default), or nowhere, as inference does. */
   readonly powerOfTwoScales?: boolean;
   /** Which form of MLA, by default `naive`; the two are equal. */
@@ -72,13 +77,21 @@ export function createModel(
 ): Model {
   const {
     precision = "f32",
+    weights = new Map<string, WeightFormat>(),
     powerOfTwoScales,
     attention: form = "naive",
     tap = () => {},
   } = options;
-  const parameter = parameterDeclarer(b, config);
+  if (precision !== "f32" && weights.size > 0)
+    throw new AttributeError({
+      what: `weights are stored narrower than f32 and products are to be in ${precision}`,
+      where: "createModel",
+      hint: "Products that round their operands take f32 weights; leave one of the two out.",
+    });
+  const weight = weightDeclarer(b, config, weights);
+  const parameter = (name: string): Tensor => weightValues(weight(name));
   const products = productsFor(precision, powerOfTwoScales);
-  const root = rootScope({ builder: b, config, products, parameter, tap });
+  const root = rootScope({ builder: b, config, products, parameter, weight, tap });
   return {
     config,
     parameter,
@@ -102,8 +115,8 @@ export function createModel(
     },
     head(hidden) {
       const tied = config.tieWordEmbeddings;
-      const weight = parameter(tied ? "model.embed_tokens.weight" : "lm_head.weight"); // [V, D]
-      return head(root.at("lm_head"), weight, hidden); // [N, V]
+      const stored = weight(tied ? "model.embed_tokens.weight" : "lm_head.weight"); // [V, D]
+      return head(root.at("lm_head"), stored, hidden); // [N, V]
     },
     mtp(depth, previous, nextIds, position = {}) {
       expectDepth(config, depth);
@@ -120,8 +133,12 @@ export function createModel(
   };
 }
 
-/** Declares parameters by name, all f32: narrower products round on the way. */
-function parameterDeclarer(b: GraphBuilder, config: ModelConfig): (name: string) => Tensor {
+/** Declares parameters by name, as they are stored: f32 unless told. */
+function weightDeclarer(
+  b: GraphBuilder,
+  config: ModelConfig,
+  formats: WeightFormats,
+): (name: string) => Weight {
   const shapes = new Map(parameterTable(config).map(({ name, shape }) => [name, shape]));
   return (name) => {
     const shape = shapes.get(name);
@@ -131,7 +148,7 @@ function parameterDeclarer(b: GraphBuilder, config: ModelConfig): (name: string)
         where: b.path,
         hint: "Names are those of parameterTable(config).",
       });
-    return b.parameter(name, "f32", shape);
+    return declareWeight(b, { name, shape }, formats.get(name) ?? "f32", config);
   };
 }
 

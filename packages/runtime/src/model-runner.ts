@@ -5,7 +5,7 @@
  */
 import { compile } from "@millrace/graph";
 import type { Backend, CompiledProgram, HostTensor, Store } from "@millrace/graph";
-import { declareDecode, declareMtp, declarePrefill } from "@millrace/model-v3";
+import { declareDecode, declareMtp, declarePrefill, formatsOf } from "@millrace/model-v3";
 import type { ModelConfig } from "@millrace/model-v3";
 
 /** What the model says about the tokens of one call. */
@@ -47,7 +47,7 @@ export interface ModelRunner {
 export interface ModelRunnerOptions {
   readonly config: ModelConfig;
   readonly backend: Backend;
-  /** Holds the parameters, and the cache from now on. */
+  /** Holds the parameters, in any of their formats, and the cache from now on. */
   readonly store: Store;
   /** Most positions of a sequence. */
   readonly maxLength: number;
@@ -77,7 +77,9 @@ export function roundUpLength(length: number): number {
 export async function createModelRunner(options: ModelRunnerOptions): Promise<ModelRunner> {
   const { config, backend, store, prefillChunk, maxDrafts } = options;
   const { hiddenSize, vocabSize } = config;
-  const cache = { batch: 1, maxLength: roundUpLength(options.maxLength) };
+  // Weights are as the store holds them; states it does not hold yet will be f32.
+  const weights = formatsOf(store.specs);
+  const cache = { batch: 1, maxLength: roundUpLength(options.maxLength), weights };
   const programs: CompiledProgram[] = [];
   const dispose = (): void => programs.forEach((program) => program.dispose());
   const load = async (graph: ReturnType<typeof declareDecode>): Promise<CompiledProgram> => {
@@ -89,10 +91,11 @@ export async function createModelRunner(options: ModelRunnerOptions): Promise<Mo
     const prefill = await load(declarePrefill(config, { ...cache, maxTokens: prefillChunk }));
     const decode = await load(declareDecode(config, { ...cache, maxTokens: decodeRows }));
     const mtpTokens = Math.max(prefillChunk, maxDrafts + 1);
-    const mtp =
-      maxDrafts > 0
-        ? await load(declareMtp(config, { ...cache, maxTokens: mtpTokens }))
-        : undefined;
+    const module = (maxTokens: number): Promise<CompiledProgram> =>
+      load(declareMtp(config, { ...cache, maxTokens }));
+    // Two, as for the model itself: products with few rows are computed in another way.
+    const mtp = maxDrafts > 0 ? await module(mtpTokens) : undefined;
+    const mtpStep = mtp && mtpTokens > decodeRows ? await module(decodeRows) : mtp;
     const run = async (
       program: CompiledProgram,
       ids: readonly number[],
@@ -117,7 +120,8 @@ export async function createModelRunner(options: ModelRunnerOptions): Promise<Mo
       maxDrafts,
       prefill: (ids, start) => run(prefill, ids, start),
       decode: (ids, start) => run(decode, ids, start),
-      draft: (hidden, ids, start) => run(mtp!, ids, start, hidden),
+      draft: (hidden, ids, start) =>
+        run((ids.length <= decodeRows ? mtpStep : mtp)!, ids, start, hidden),
       get bytes() {
         return programs.reduce((sum, program) => sum + program.bytes, 0);
       },

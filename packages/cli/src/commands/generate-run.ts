@@ -45,7 +45,10 @@ async function generateOn(
         addSpecialTokens: await hasTokenizer(checkpoint),
       });
     context.stderr.write(`loading ${directory}\n`);
-    await loadIntoStore(weights, config, store, { mtp: speculative > 0 });
+    await loadIntoStore(weights, config, store, {
+      mtp: speculative > 0,
+      weights: options.weights,
+    });
     engine = await createEngine({
       config,
       backend,

@@ -17,6 +17,8 @@ import {
   threadsOption,
   tokenIds,
   wholeNumber,
+  type WeightChoice,
+  weightsOption,
   withExamples,
 } from "../options.ts";
 
@@ -29,6 +31,7 @@ export interface GenerateOptions extends DeviceOptions {
   readonly topK?: number;
   readonly minP?: number;
   readonly seed: number;
+  readonly weights: WeightChoice;
   readonly speculative: number | "off";
   readonly json?: boolean;
 }
@@ -72,6 +75,7 @@ export function addGenerate(program: Command, context: CliContext): void {
         "off",
       )
       .option("--json", "one JSON object on stdout: tokens, text, drafted, accepted, speeds")
+      .addOption(weightsOption())
       .addOption(deviceOption())
       .addOption(adapterOption())
       .addOption(threadsOption())

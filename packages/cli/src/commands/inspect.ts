@@ -3,15 +3,23 @@
  * cache, work per token, as a table or as JSON; the JSON's keys are fixed, other tools read them.
  */
 import type { ModelCosts } from "@millrace/model-v3";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 
 import type { CliContext } from "../context.ts";
 import { type GraphName, graphNames } from "../graph-names.ts";
-import { adapterOption, type DeviceOptions, deviceOption, withExamples } from "../options.ts";
+import {
+  adapterOption,
+  type DeviceOptions,
+  deviceOption,
+  type WeightFormat,
+  weightFormats,
+  withExamples,
+} from "../options.ts";
 import type { PlanMemory } from "../plan-memory.ts";
 
 interface InspectOptions extends DeviceOptions {
   readonly json?: boolean;
+  readonly weights: WeightFormat;
 }
 
 export function addInspect(program: Command, context: CliContext): void {
@@ -21,16 +29,27 @@ export function addInspect(program: Command, context: CliContext): void {
       .description("Count a model's parameters, cache bytes and work per token; nothing is loaded.")
       .argument("<path>", "directory with a config.json, or the file itself")
       .option("--json", "one JSON object on stdout")
+      .addOption(
+        new Option("--weights <format>", "what the matrices are held in for prefill and decode")
+          .choices(weightFormats)
+          .default("f32"),
+      )
       .addOption(deviceOption())
       .addOption(adapterOption()),
-    ["inspect run", "inspect DeepSeek-V3/config.json --json"],
+    ["inspect run", "inspect run --weights int4", "inspect DeepSeek-V3/config.json --json"],
   ).action(async (path: string, options: InspectOptions) => {
+    const { weights } = options;
     const { inspectConfig } = await import("@millrace/model-v3");
     const { readConfig } = await import("@millrace/model-v3/node");
     const { planMemory } = await import("../plan-memory.ts");
     const config = await readConfig(path);
-    const costs: InspectedCosts = { ...inspectConfig(config), planMemory: planMemory(config) };
-    context.stdout.write(options.json ? `${JSON.stringify(costs, null, 2)}\n` : formatCosts(costs));
+    const costs: InspectedCosts = {
+      ...inspectConfig(config),
+      planMemory: planMemory(config, weights),
+    };
+    context.stdout.write(
+      options.json ? `${JSON.stringify(costs, null, 2)}\n` : formatCosts(costs, weights),
+    );
   });
 }
 
@@ -40,7 +59,7 @@ interface InspectedCosts extends ModelCosts {
 }
 
 /** The table for people: exact numbers, and rounded ones where they are long. */
-export function formatCosts(costs: InspectedCosts): string {
+export function formatCosts(costs: InspectedCosts, weights: WeightFormat = "f32"): string {
   const { parameters, cacheBytesPerToken: cache } = costs;
   const sections: [title: string, rows: [name: string, value: number, unit: string][]][] = [
     [
@@ -70,7 +89,11 @@ export function formatCosts(costs: InspectedCosts): string {
       return [
         `memory of ${name}: ${sizes}`,
         [
-          ["state in f32", stateBytes, "bytes"],
+          [
+            `state${name === "train" || weights === "f32" ? " in f32" : `, weights in ${weights}`}`,
+            stateBytes,
+            "bytes",
+          ],
           ["inputs, outputs and temporaries", arenaBytes, "bytes"],
         ],
       ];

@@ -20,7 +20,7 @@ import type { LogitsOptions } from "./logits.ts";
 
 export async function runLogits(
   directory: string,
-  { input, out, attention, ...device }: LogitsOptions,
+  { input, out, attention, weights: format, ...device }: LogitsOptions,
   context: CliContext,
 ): Promise<void> {
   const { stderr } = context;
@@ -33,8 +33,8 @@ export async function runLogits(
       const store = backend.createStore();
       try {
         stderr.write(`loading ${directory}\n`);
-        await loadIntoStore(weights, config, store);
-        const graph = declareLogits(config, { batch, tokens, attention });
+        const formats = await loadIntoStore(weights, config, store, { weights: format });
+        const graph = declareLogits(config, { batch, tokens, attention, weights: formats });
         const program = await compile(graph, backend, { store });
         stderr.write(`computing ${batch * tokens} tokens\n`);
         const outputs = await program.run({ input_ids: ids });

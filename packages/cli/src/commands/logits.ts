@@ -12,6 +12,8 @@ import {
   deviceOption,
   profileOption,
   threadsOption,
+  type WeightChoice,
+  weightsOption,
   withExamples,
 } from "../options.ts";
 
@@ -20,6 +22,7 @@ export const attentionForms = ["naive", "absorbed"] as const;
 export interface LogitsOptions extends DeviceOptions {
   readonly input: string;
   readonly out: string;
+  readonly weights: WeightChoice;
   readonly attention: (typeof attentionForms)[number];
 }
 
@@ -36,6 +39,7 @@ export function addLogits(program: Command, context: CliContext): void {
           .choices(attentionForms)
           .default("naive"),
       )
+      .addOption(weightsOption())
       .addOption(deviceOption())
       .addOption(adapterOption())
       .addOption(threadsOption())

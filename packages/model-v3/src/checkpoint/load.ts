@@ -6,6 +6,7 @@
 import { CheckpointError, decodeFloats, elementCount, hostArray, isFloat } from "@millrace/graph";
 import type { DType, HostTensor } from "@millrace/graph";
 import type { ModelConfig } from "../config.ts";
+import { blockOf } from "../weight-formats.ts";
 import type { ParameterSpec } from "../parameters.ts";
 import {
   checkpointNames,
@@ -40,12 +41,9 @@ function isFp8(dtype: StoredDType): boolean {
   return dtype === "F8_E4M3" || dtype === "F8_E5M2";
 }
 
-function scaleName(weight: string): string {
+/** The block scales of an FP8 weight. */
+export function scaleName(weight: string): string {
   return `${weight}_scale_inv`;
-}
-
-function blockOf(config: ModelConfig): readonly [number, number] {
-  return config.quantizationConfig?.weightBlockSize ?? [128, 128];
 }
 
 /** More tensors missing than any report of them is good for. */
@@ -205,7 +203,7 @@ function loadHint({ missing, unequal }: LoadReport, config: ModelConfig): string
 }
 
 /** One checkpoint tensor in f32. */
-async function readWidened(
+export async function readWidened(
   source: TensorSource,
   name: string,
   config: ModelConfig,

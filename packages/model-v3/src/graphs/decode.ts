@@ -9,6 +9,7 @@ import type { ModelConfig } from "../config.ts";
 import type { Precision } from "../layers/linear.ts";
 import type { AttentionForm } from "../layers/mla.ts";
 import { createModel, mtpInputOf } from "../model.ts";
+import type { WeightFormats } from "../weight-formats.ts";
 
 export interface DecodeGraphOptions {
   readonly batch: number;
@@ -18,6 +19,8 @@ export interface DecodeGraphOptions {
   readonly maxLength: number;
   readonly attention?: AttentionForm;
   readonly precision?: Precision;
+  /** How weights are stored, if not in f32. */
+  readonly weights?: WeightFormats;
   /** Which intermediate values become outputs of their own, under their tap names; none by default. */
   readonly taps?: (name: string) => boolean;
 }
@@ -50,7 +53,13 @@ function declareCached(
     const tap = (tapName: string, value: Tensor): void => {
       if (taps(tapName)) outputs[tapName] = value;
     };
-    const model = createModel(b, config, { precision, powerOfTwoScales: false, attention, tap });
+    const model = createModel(b, config, {
+      precision,
+      powerOfTwoScales: false,
+      attention,
+      tap,
+      ...(options.weights && { weights: options.weights }),
+    });
     const result = model.forward(ids, { start, cache: { maxLength, length } }); // hidden [N, D]
     const logits = model.head(result.hidden); // [N, V]
     return {

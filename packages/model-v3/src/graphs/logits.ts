@@ -9,6 +9,7 @@ import type { Precision } from "../layers/linear.ts";
 import type { AttentionForm } from "../layers/mla.ts";
 import { createModel, mtpInputOf } from "../model.ts";
 import type { ForwardResult, Model } from "../model.ts";
+import type { WeightFormats } from "../weight-formats.ts";
 
 export interface LogitsOptions {
   readonly batch: number;
@@ -16,6 +17,8 @@ export interface LogitsOptions {
   readonly tokens: number;
   readonly attention?: AttentionForm;
   readonly precision?: Precision;
+  /** How weights are stored, if not in f32. */
+  readonly weights?: WeightFormats;
   /** Which intermediate values become outputs of their own, under their tap names; none by default. */
   readonly taps?: (name: string) => boolean;
 }
@@ -32,7 +35,13 @@ export function declareLogits(config: ModelConfig, options: LogitsOptions): Grap
     const tap = (name: string, value: Tensor): void => {
       if (taps(name)) outputs[name] = value;
     };
-    const model = createModel(b, config, { precision, powerOfTwoScales: false, attention, tap });
+    const model = createModel(b, config, {
+      precision,
+      powerOfTwoScales: false,
+      attention,
+      tap,
+      ...(options.weights && { weights: options.weights }),
+    });
     const result = model.forward(ids); // hidden [N, D]
     const logits = reshape(model.head(result.hidden), [batch, tokens, config.vocabSize]); // [B, T, V]
     return { logits, ...mtpLogits(model, ids, result), ...outputs };

@@ -26,7 +26,12 @@ export function declareMtp(config: ModelConfig, options: MtpOptions): Graph {
     const hidden = b.input("hidden", "f32", [batch, tokens, hiddenSize]); // [B, T, D]
     const ids = b.input("input_ids", "i32", [batch, tokens]); // [B, T]
     const start = b.input("start", "i32", []); // []
-    const model = createModel(b, config, { precision, powerOfTwoScales: false, attention });
+    const model = createModel(b, config, {
+      precision,
+      powerOfTwoScales: false,
+      attention,
+      ...(options.weights && { weights: options.weights }),
+    });
     const previous = reshape(hidden, [multiplyDims(batch, tokens), hiddenSize]); // [N, D]
     const position = { start, cache: { maxLength, length } };
     const result = model.mtp(options.depth ?? 1, previous, ids, position); // hidden [N, D]

@@ -5,6 +5,7 @@
 import type { GraphBuilder, Tensor } from "@millrace/graph";
 import type { ModelConfig } from "../config.ts";
 import type { Products } from "./linear.ts";
+import type { Weight } from "./weight.ts";
 
 /** Called with each named intermediate value while a model is being declared. */
 export type Tap = (name: string, value: Tensor) => void;
@@ -20,6 +21,8 @@ export interface LayerScope {
   at(name: string): LayerScope;
   /** The parameter `<path>.<name>`. */
   parameter(name: string): Tensor;
+  /** The same as it is stored, for products. */
+  weight(name: string): Weight;
   /** Runs `body`; the nodes it declares get this scope's path. */
   declare<T>(body: () => T): T;
   readonly tap: Tap;
@@ -31,8 +34,12 @@ export interface ScopeSource {
   readonly config: ModelConfig;
   readonly products: Products;
   readonly parameter: (name: string) => Tensor;
+  /** How a parameter is stored; without this all are f32. */
+  readonly weight?: (name: string) => Weight;
   readonly tap: Tap;
 }
+
+const nameAt = (path: string, name: string): string => `model.${path ? `${path}.` : ""}${name}`;
 
 /** The scope of a whole model; `outer` is where its declaration began. */
 export function rootScope(source: ScopeSource): LayerScope {
@@ -41,7 +48,11 @@ export function rootScope(source: ScopeSource): LayerScope {
     ...source,
     path,
     at: (name) => scopeAt(path ? `${path}.${name}` : name),
-    parameter: (name) => source.parameter(`model.${path ? `${path}.` : ""}${name}`),
+    parameter: (name) => source.parameter(nameAt(path, name)),
+    weight: (name) => {
+      const full = nameAt(path, name);
+      return source.weight?.(full) ?? { format: "f32", codes: source.parameter(full) };
+    },
     declare: (body) =>
       source.builder.withPath([outer, path].filter((part) => part !== "").join("."), body),
   });

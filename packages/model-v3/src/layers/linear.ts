@@ -13,6 +13,7 @@ import {
 } from "@millrace/graph";
 import type { Fp8Options, Tensor } from "@millrace/graph";
 import type { LayerScope } from "./layer-scope.ts";
+import { timesExperts, timesWeight } from "./weight.ts";
 
 /** What the operands of projections are rounded to on their way into a product; weights are f32 masters. */
 export const precisions = ["f32", "bf16", "fp8"] as const;
@@ -51,7 +52,11 @@ export function productsFor(precision: Precision, powerOfTwoScales = true): Prod
 
 /** x [N, K] times the scope's `weight` [M, K]. */
 export function linear(scope: LayerScope, x: Tensor, options?: Fp8Options): Tensor {
-  return scope.declare(() => scope.products.linear(x, scope.parameter("weight"), options)); // [N, M]
+  return scope.declare(() => {
+    const weight = scope.weight("weight"); // [M, K]
+    if (weight.format === "f32") return scope.products.linear(x, weight.codes, options); // [N, M]
+    return timesWeight(x, weight); // [N, M]
+  });
 }
 
 /** One matrix per expert: rows offsets[e] to offsets[e+1] of x [R, K] times `weight[e]`, `weight` [E, M, K]. */
@@ -61,7 +66,11 @@ export function expertLinear(
   offsets: Tensor,
   options?: Fp8Options,
 ): Tensor {
-  return scope.declare(() => scope.products.ragged(x, scope.parameter("weight"), offsets, options)); // [R, M]
+  return scope.declare(() => {
+    const weight = scope.weight("weight"); // [E, M, K]
+    if (weight.format === "f32") return scope.products.ragged(x, weight.codes, offsets, options); // [R, M]
+    return timesExperts(x, weight, offsets); // [R, M]
+  });
 }
 
 /** A product that stays f32 in every precision: gate and head. */

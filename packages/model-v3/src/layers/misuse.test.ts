@@ -82,7 +82,7 @@ const layers: readonly (readonly [string, (given: Given) => unknown, RegExp])[] 
   ["norm", ({ root, hidden }) => norm(root.at("norm"), hidden), /^norm/],
   [
     "head",
-    ({ root, hidden }) => head(root.at("lm_head"), root.parameter("embed_tokens.weight"), hidden),
+    ({ root, hidden }) => head(root.at("lm_head"), root.weight("embed_tokens.weight"), hidden),
     /^lm_head/,
   ],
   [
