@@ -60,10 +60,13 @@ const summation =
     return tracked(total.tensor, x.magnitude, x.error + maxDim(count) * roundoff * x.magnitude);
   };
 
+/** What has an order of its own in registers: i8 and i16 are there to be stored. */
+const isOrdered = hasDType("f32", "f16", "bf16", "e4m3fn", "e5m2", "i32", "u32", "u8");
+
 const reduction =
   (op: typeof max): Recipe =>
   (draw) => {
-    const x = draw.value(hasRank(1), ({ tensor }) => tensor.dtype !== "bool");
+    const x = draw.value(hasRank(1), isOrdered);
     if (!x) return undefined;
     const axes = someAxes(draw, x.tensor.shape);
     // Of no elements the result is an infinity.
@@ -73,7 +76,7 @@ const reduction =
   };
 
 const position: Recipe = (draw) => {
-  const x = draw.value(hasRank(1), isExact, ({ tensor }) => tensor.dtype !== "bool");
+  const x = draw.value(hasRank(1), isExact, isOrdered);
   if (!x) return undefined;
   const axis = draw.below(x.tensor.shape.length);
   return minDim(x.tensor.shape[axis]!) < 1 ? undefined : tracked(argmax(x.tensor, axis), 4096);
