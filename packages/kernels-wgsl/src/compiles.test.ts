@@ -26,7 +26,10 @@ afterAll(() => closeDevice(opened));
 const kinds: readonly [string, Partial<WgslCapabilities>][] = [
   ["any device", {}],
   ["a software device", { software: true, rolled: true }],
-  ["a device with subgroups", { subgroupSize: 32, maxInvocations: 1024, workgroupBytes: 49152 }],
+  [
+    "a device with subgroups and f16",
+    { f16: true, subgroupSize: 32, maxInvocations: 1024, workgroupBytes: 49152 },
+  ],
   ["buffers in parts", { maxBindingBytes: 256 }],
 ];
 

@@ -142,6 +142,57 @@ describe("an invocation per element", () => {
         { form: /atomic words/ },
       ));
   }
+  it("of all f16 codes, as what they are", () =>
+    expectSame(
+      `kernel k {
+        read a: f16[256, 256]
+        read x: f32[256, 256]
+        write y: f32[256, 256]
+        write z: f16[256, 256]
+        write w: f16[256, 256]
+        parallel i < 256 { parallel j < 256 {
+          store y[i, j] = select(a[i, j] == a[i, j], a[i, j], 7.0)
+          store z[j, i] = select(a[j, i] == a[j, i], a[j, i], 7.0)
+          store w[i, j] = round_f16(x[i, j])
+        } }
+      }`,
+      {
+        form: /an invocation each over i < 256, j < 256, workgroup 64$/,
+        capabilities: { f16: true },
+        inputs: {
+          a: {
+            dtype: "f16",
+            shape: [256, 256],
+            data: Uint16Array.from({ length: 65536 }, (_, i) => i),
+          },
+          // Values between neighbouring codes, from the smallest to too large.
+          x: hostTensor(
+            "f32",
+            [256, 256],
+            Array.from(
+              { length: 65536 },
+              (_, i) => (i % 2 ? -1 : 1) * 2 ** ((i - 56000) / 2200) * 1e4,
+            ),
+          ),
+        },
+      },
+    ));
+  it("of f16 in tiles and in parts", () =>
+    expectSame(
+      `kernel k {
+        read a: f16[40, 36]
+        read b: f16[36, 44]
+        write y: f16[40, 44]
+        contract rows m < 40, columns n < 44, depth k < 36
+          lhs a[m, k] rhs b[k, n]
+          result p { store y[m, n] = p * 0.1 }
+      }`,
+      {
+        form: /tiles of 32 by 32 by 16/,
+        tolerance: 0.001,
+        capabilities: { f16: true, maxBindingBytes: 1024, maxBindings: 16 },
+      },
+    ));
   it("whose store is conditional", () =>
     expectSame(
       `kernel k {

@@ -79,11 +79,11 @@ function chooseForm(
   if (contract?.kind === "contract" && product) {
     const { body, columns } = contract;
     const count = product.kind === "lines" ? neighbours(product) : 4;
-    const packed = packedStores(kernel, body, columns, memories, count);
+    const packed = packedStores(kernel, body, columns, memories, capabilities, count);
     const workgroup = product.kind === "tile" ? product.across * product.down : product.workgroup;
     return { form: product, workgroup, packed };
   }
-  const atomic = atomically(kernel, grid.body, memories);
+  const atomic = atomically(kernel, grid.body, memories, capabilities);
   if (contains(grid.body, ({ kind }) => kind === "array")) {
     const form = chooseBlock(contractsIn(grid.body), capabilities);
     return { form, workgroup: form.workgroup, packed: atomic };
@@ -95,7 +95,9 @@ function chooseForm(
   // What comes after the last axis, or a condition on it, would be different for the elements of a word.
   const whole =
     step?.kind === "axis" && !grid.steps.slice(inner + 1).some((later) => later.kind === "if");
-  const packed = whole ? packedStores(kernel, grid.body, step.range, memories) : atomic;
+  const packed = whole
+    ? packedStores(kernel, grid.body, step.range, memories, capabilities)
+    : atomic;
   const widths = [...packed].map(([memory, how]) =>
     how === "owned" ? perWord(kernel.buffers[memory]!.dtype) : 1,
   );
@@ -170,10 +172,11 @@ function atomically(
   kernel: Kernel,
   body: readonly Statement[],
   memories: Memories,
+  capabilities: WgslCapabilities,
 ): Map<number, PackedStore> {
   // Arrays are no memory of the kernel's buffers.
   const packed = [...memories.stored(body)].filter(
-    (memory) => memory >= 0 && isPacked(kernel.buffers[memory]!.dtype),
+    (memory) => memory >= 0 && isPacked(kernel.buffers[memory]!.dtype, capabilities),
   );
   return new Map(packed.map((memory) => [memory, "atomic"]));
 }
@@ -184,9 +187,10 @@ function packedStores(
   body: readonly Statement[],
   range: Range,
   memories: Memories,
+  capabilities: WgslCapabilities,
   count = Infinity,
 ): Map<number, PackedStore> {
-  const packed = atomically(kernel, body, memories);
+  const packed = atomically(kernel, body, memories, capabilities);
   if (hasBounds(range)) return packed;
   const { axis, extent } = range;
   for (const memory of packed.keys()) {

@@ -25,6 +25,8 @@ export interface Binding {
   /** Elements of the array type in each part but the last. */
   readonly partLength: number;
   readonly written: boolean;
+  /** Elements of f16 as what they are, not packed in words. */
+  readonly half: boolean;
 }
 
 /** `sharing[i]` is the lowest buffer that is the same memory as buffer i. */
@@ -46,13 +48,15 @@ export function bindingsOf(
     if (sharing[i] !== i) return;
     const members = kernel.buffers.flatMap((_, j) => (sharing[j] === i ? [j] : []));
     const bytes = Math.max(...members.map((j) => bytesOf(kernel.buffers[j]!)));
+    const half = !isPacked(buffer.dtype, capabilities) && buffer.dtype === "f16";
     bindings.push({
       name: names.fresh(buffer.name),
       dtype: buffer.dtype,
       members,
       parts: Math.max(1, Math.ceil(bytes / capabilities.maxBindingBytes)),
-      partLength: capabilities.maxBindingBytes / 4,
+      partLength: capabilities.maxBindingBytes / (half ? 2 : 4),
       written: members.some((j) => kernel.buffers[j]!.access !== "read"),
+      half,
     });
   });
   return bindings;
@@ -61,9 +65,12 @@ export function bindingsOf(
 /** Elements of a dtype in one word. */
 export const perWord = (dtype: DType): number => Math.max(1, 4 / byteWidth(dtype));
 
-export const isPacked = (dtype: DType): boolean => byteWidth(dtype) < 4;
+/** Whether several elements are in a word. */
+export const isPacked = (dtype: DType, { f16 }: Pick<WgslCapabilities, "f16">): boolean =>
+  byteWidth(dtype) < 4 && !(f16 && dtype === "f16");
 
-const arrayType = (dtype: DType): string => {
+const arrayType = ({ dtype, half }: Binding): string => {
+  if (half) return "f16";
   if (dtype === "f32" || dtype === "i32" || dtype === "u32") return dtype;
   return dtype === "i64" ? "i32" : "u32";
 };
@@ -91,9 +98,10 @@ export class Storage {
 
   /** Declarations of its parts, from binding number `first` on, and of the functions that choose among them. */
   declarations(first: number): readonly string[] {
-    const { dtype, parts, partLength, name } = this.binding;
+    const { parts, partLength, name } = this.binding;
     const atomic = this.store === "atomic";
-    const plain = this.vectors ? `vec4<${arrayType(dtype)}>` : arrayType(dtype);
+    const type = arrayType(this.binding);
+    const plain = this.vectors ? `vec4<${type}>` : type;
     const element = atomic ? "atomic<u32>" : plain;
     const lines = Array.from(
       { length: parts },
@@ -110,7 +118,6 @@ export class Storage {
           ? `  ${action}`
           : `  if (i < ${(part + 1) * partLength}u) { ${action} }`;
       }).join("\n");
-    const type = arrayType(dtype);
     lines.push(
       `fn ${name}_get(i: u32) -> ${type} {\n${choose((part, at) => `return ${atomic ? `atomicLoad(&${part}[${at}])` : `${part}[${at}]`};`)}\n}`,
     );
@@ -133,9 +140,15 @@ export class Storage {
     return this.store === "atomic" ? `atomicLoad(&${name}[${at}])` : `${name}[${at}]`;
   }
 
+  /** An element of f16 as a number, by way of its code: a device may flush small ones to zero when it converts them. */
+  #fromHalf(value: string): string {
+    return `${this.#library.use("decode_f16")}(bitcast<u32>(vec2<f16>(${value}, 0.0h)))`;
+  }
+
   /** Text of the element at a position. */
   load(at: string): string {
-    const { dtype } = this.binding;
+    const { dtype, half } = this.binding;
+    if (half) return this.#fromHalf(this.#word(at));
     switch (dtype) {
       case "f32":
       case "i32":
@@ -164,14 +177,18 @@ export class Storage {
     readonly reads: readonly string[];
     readonly of: (names: readonly string[]) => readonly string[];
   } {
-    const { dtype } = this.binding;
+    const { dtype, half } = this.binding;
     const places = [0, 1, 2, 3];
     if (this.vectors)
       return {
         reads: [`${this.binding.name}[${at} >> 2u]`],
-        of: ([name]) => places.map((place) => `${name}.${"xyzw"[place]!}`),
+        of: ([name]) =>
+          places.map((place) => {
+            const value = `${name}.${"xyzw"[place]!}`;
+            return half ? this.#fromHalf(value) : value;
+          }),
       };
-    if (!isPacked(dtype) || !(isFloat(dtype) || dtype === "u8"))
+    if (half || byteWidth(dtype) === 4 || !(isFloat(dtype) || dtype === "u8"))
       return {
         reads: places.map((place) => this.load(`(${at} + ${place})`)),
         of: (names) => [...names],
@@ -211,7 +228,8 @@ export class Storage {
     const { dtype, parts, name } = this.binding;
     if (dtype === "i64")
       return [this.setWord(`${at} * 2`, value), this.setWord(`${at} * 2 + 1`, `(${value} >> 31u)`)];
-    if (!isPacked(dtype)) return [this.setWord(at, value)];
+    if (this.binding.half) return [this.setWord(at, `bitcast<vec2<f16>>(${this.code(value)}).x`)];
+    if (byteWidth(dtype) === 4) return [this.setWord(at, value)];
     if (this.store !== "atomic")
       throw new InternalError({
         what: `elements of ${name} are stored one by one, but its words are owned`,

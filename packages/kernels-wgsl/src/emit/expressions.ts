@@ -353,7 +353,8 @@ export class Expressions {
     });
     if (array) return this.#short(at);
     const { binding, vectors } = this.storage(buffer);
-    const plain = !isPacked(dtype) && dtype !== "i64" && binding.parts === 1 && !vectors;
+    const packed = isPacked(dtype, this.parts.capabilities);
+    const plain = !packed && dtype !== "i64" && binding.parts === 1 && !vectors;
     return plain ? this.#short(at) : this.hold(at, "at");
   }
 }

@@ -86,7 +86,7 @@ export function emitSegment(
     bound.find(({ binding }) => binding.members.includes(i))!,
   );
   const writer = new Writer();
-  const extensions = new Set<Extension>();
+  const extensions = new Set<Extension>(stored.some(({ half }) => half) ? ["f16"] : []);
   const x = new Expressions(
     { kernel, capabilities, storages, names, library, sizes, extensions },
     writer,
@@ -163,13 +163,17 @@ function vectorMemories(
     });
   }
   return new Set(
-    bindings.flatMap(({ members, dtype, parts }) => {
+    bindings.flatMap(({ members, dtype, parts, half }) => {
       const [memory] = members as [number];
       const whole = members.every((member) =>
         isMultiple(kernel.buffers[member]!.shape.at(-1) ?? 1, quad),
       );
       const fits =
-        found.has(memory) && !stored.has(memory) && parts === 1 && dtype === "f32" && whole;
+        found.has(memory) &&
+        !stored.has(memory) &&
+        parts === 1 &&
+        (half || dtype === "f32") &&
+        whole;
       return fits ? [memory] : [];
     }),
   );
