@@ -13,7 +13,7 @@ const places = [
 
 /** Where Chromium is, or nothing. */
 export const chromiumPath: string | undefined =
-  process.env["CHROMIUM_PATH"] ?? places.find((place) => existsSync(place));
+  process.env["CHROMIUM_PATH"] || places.find((place) => existsSync(place));
 
 /** Starts it. */
 export function launchChromium(options: { readonly webgpu: boolean }): Promise<Browser> {
