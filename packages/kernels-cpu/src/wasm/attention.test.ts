@@ -1,6 +1,16 @@
 // Attention in one pass: a query's bits depend neither on the queries beside it nor on the number of threads.
-import type { Graph, HostTensor, Values } from "@millrace/graph";
-import { attention, compile, declare, differentiate, hostTensor, mul, sum } from "@millrace/graph";
+import type { CompiledProgram, Graph, HostTensor, Tensor, Values } from "@millrace/graph";
+import {
+  attention,
+  compile,
+  declare,
+  differentiate,
+  hostTensor,
+  mul,
+  reshape,
+  sum,
+  take,
+} from "@millrace/graph";
 import { expectSameBits, seededTensor } from "@millrace/conformance";
 import { expect, it } from "vitest";
 import { createWasmBackend } from "./backend.ts";
@@ -78,16 +88,71 @@ it.each([
     k: seededTensor("f32", [batch, T, heads, 12], 2),
     v: seededTensor("f32", [batch, T, heads, 8], 3),
   });
-  const results = async (threads: number, T: number): Promise<Record<string, HostTensor>> => {
+  const results = async (threads: number): Promise<Record<string, HostTensor>> => {
     const program = await compile(graph, createWasmBackend({ threads, divideFrom: 0 }));
-    const outputs = await program.run(inputs(T));
+    const all: Record<string, HostTensor> = {};
+    for (const T of [1, 65, 160])
+      for (const [name, value] of Object.entries(await program.run(inputs(T))))
+        all[`${name} of ${T} tokens`] = value;
     program.dispose();
     program.store.dispose();
-    return outputs;
+    return all;
   };
-  for (const T of [1, 65, 160]) {
-    const expected = await results(1, T);
-    for (const threads of [2, 3, 4])
-      expectSameBits(await results(threads, T), expected, `${threads} threads`, `T = ${T}`);
-  }
+  const expected = await results(1);
+  for (const threads of [2, 3, 4])
+    expectSameBits(await results(threads), expected, `${threads} threads`, "forward");
+});
+
+it.each([
+  [4, 3, "read where they are"],
+  [128, 70, "copied once"],
+])("takes keys from pages: with up to %i queries, here %i, they are %s", async (most, T) => {
+  const [S, page] = [128, 16];
+  const table = [7, 0, 3, 9, 1, 8, 2, 5];
+  const graph = declare("paged", (b) => {
+    const tokens = b.size("T", 1, most);
+    const start = b.input("start", "i32", []);
+    const order = b.input("table", "i32", [1, S / page]);
+    const keys = (name: string, width: number): Tensor =>
+      reshape(take(b.input(name, "f32", [10, page, 2, width]), order, 0), [1, S, 2, width]);
+    const q = b.input("q", "f32", [1, tokens, HEADS, 20]);
+    const [k, v] = [keys("k", 20), keys("v", 12)];
+    return { out: attention(q, k, v, { scale: 0.3, start }) };
+  });
+  const plain = declare("plain", (b) => {
+    const tokens = b.size("T", 1, most);
+    const start = b.input("start", "i32", []);
+    const [q, k, v] = [
+      b.input("q", "f32", [1, tokens, HEADS, 20]),
+      b.input("k", "f32", [1, S, 2, 20]),
+      b.input("v", "f32", [1, S, 2, 12]),
+    ];
+    return { out: attention(q, k, v, { scale: 0.3, start }) };
+  });
+  const pages = (width: number): HostTensor => seededTensor("f32", [10, page, 2, width], width);
+  const inOrder = (width: number): HostTensor => {
+    const all = Array.from(pages(width).data, Number);
+    const size = page * 2 * width;
+    const rowsOf = table.flatMap((at) => all.slice(at * size, (at + 1) * size));
+    return hostTensor("f32", [1, S, 2, width], rowsOf);
+  };
+  const shared = {
+    q: seededTensor("f32", [1, T, HEADS, 20], 1),
+    start: hostTensor("i32", [], [S - T - 9]),
+  };
+  const run = async (declared: Graph, inputs: Values): Promise<[CompiledProgram, Values]> => {
+    const program = await compile(declared, createWasmBackend());
+    return [program, await program.run(inputs)];
+  };
+  const [paged, actual] = await run(graph, {
+    ...shared,
+    table: hostTensor("i32", [1, S / page], table),
+    k: pages(20),
+    v: pages(12),
+  });
+  const [contiguous, expected] = await run(plain, { ...shared, k: inOrder(20), v: inOrder(12) });
+  expectSameBits(actual, expected, "pages", "paged");
+  const copies = paged.program.kernels.length - contiguous.program.kernels.length;
+  expect(copies).toBe(most === 4 ? 0 : 2);
+  for (const program of [paged, contiguous]) program.dispose();
 });
