@@ -1,7 +1,7 @@
 /**
  * Weights in 8 or 4 bits on the host. In: f32 values [..., K]. Out: whole numbers with one f32 scale for each group of neighbours of
  * the last axis, and back. Symmetric, to nearest, ties to even: the scale makes a group's largest magnitude 127 or 7.
- * Source: arXiv 1712.05877, 2103.13630. Codes of 4 bits are two's complement, two to a byte, the earlier in the lower half.
+ * Source: arXiv 1712.05877, 2103.13630. Codes of 4 bits are the number plus 8, two to a byte, the earlier in the lower half.
  */
 import { AttributeError, ShapeError } from "./errors.ts";
 import { elementCount } from "./host-tensor.ts";
@@ -63,7 +63,7 @@ export function encodeGroups(tensor: HostTensor, bits: GroupBits, group = 32): G
   if (bits === 8) return { codes: { dtype: "i8", shape, data: wide }, scales: scalesTensor };
   const packed = new Uint8Array(count / 2);
   for (let i = 0; i < packed.length; i++)
-    packed[i] = (wide[2 * i]! & 15) | ((wide[2 * i + 1]! & 15) << 4);
+    packed[i] = (wide[2 * i]! + 8) | ((wide[2 * i + 1]! + 8) << 4);
   const packedShape = [...shape.slice(0, -1), width / 2];
   return { codes: { dtype: "u8", shape: packedShape, data: packed }, scales: scalesTensor };
 }
@@ -77,7 +77,7 @@ export function decodeGroups({ codes, scales }: GroupCodes): HostTensor {
   const data = new Float32Array(count);
   for (let i = 0; i < count; i++) {
     const code = packed
-      ? ((codes.data[i >> 1] as number) << (i % 2 === 0 ? 28 : 24)) >> 28
+      ? (((codes.data[i >> 1] as number) >> (4 * (i % 2))) & 15) - 8
       : (codes.data[i] as number);
     data[i] = code * factors[Math.floor(i / group)]!;
   }

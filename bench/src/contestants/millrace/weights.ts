@@ -34,12 +34,11 @@ export function declareProduct(
   }
 }
 
-/** Bytes that hold whole numbers plus 128 or plus 8 become the numbers themselves, in two's complement. */
+/** Bytes that hold whole numbers plus 128 become the numbers themselves. */
 function ourForm(format: WeightFormat, tensor: HostTensor): HostTensor {
-  if (tensor.dtype !== "u8") return tensor;
-  const bytes = tensor.data as Uint8Array;
-  if (format === "int4") return { ...tensor, data: bytes.map((byte) => byte ^ 0x88) };
-  return { ...tensor, dtype: "i8", data: Int8Array.from(bytes, (byte) => byte - 128) };
+  if (format !== "int8" || tensor.dtype !== "u8") return tensor;
+  const data = Int8Array.from(tensor.data as Uint8Array, (byte) => byte - 128);
+  return { ...tensor, dtype: "i8", data };
 }
 
 /** What to write into the states of `declareProduct`. */

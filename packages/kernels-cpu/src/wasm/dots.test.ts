@@ -2,6 +2,7 @@
 // code; and against themselves, because a row's bits depend neither on the rows beside it nor on f16 and bf16 storage.
 import type { HostTensor, NarrowFloatDType } from "@millrace/graph";
 import {
+  buildProgram,
   compile,
   decodeFloats,
   declare,
@@ -132,7 +133,7 @@ describe.each([8, 4] as const)("weights in %s bits", (bits) => {
           : hostTensor(
               "u8",
               [3, 64],
-              Array.from({ length: 192 }, () => 0x88),
+              Array.from({ length: 192 }, () => 0),
             ),
       s: hostTensor("f32", [3, 1], [1, 1 / 3, 0]),
     }));
@@ -260,4 +261,21 @@ it.each(["f16", "bf16", "e4m3fn"] as const)("any code of %s is what it is", asyn
     (value, i) => value === y.data[i] || (value !== value && y.data[i] !== y.data[i]),
   );
   expect(same.indexOf(false)).toBe(-1);
+});
+
+it.each([
+  ["e4m3fn", "e4m3fn"],
+  ["i8", "int8"],
+  ["u8", "int4"],
+] as const)("weights of %s are multiplied where they lie", (dtype, format) => {
+  const graph = declare("product", (b) => {
+    const x = b.input("x", "f32", [1, 256]);
+    const w = b.input("w", dtype, [64, dtype === "u8" ? 128 : 256]);
+    if (dtype === "e4m3fn")
+      return { y: linear(x, dequantizeBlocks(w, b.input("s", "f32", [1, 2]))) };
+    return { y: groupLinear(x, w, b.input("s", "f32", [64, 4])) };
+  });
+  const backend = createWasmBackend();
+  const { program } = buildProgram(graph, backend.capabilities);
+  expect(backend.print(program)).toContain(`dot products with rows of ${format}`);
 });

@@ -1,15 +1,14 @@
 /**
  * Products with weights in 8 or 4 bits and one f32 scale for each group of neighbours of a row. In: x, codes, scales. Out: sums in
- * f32. The operands are whole numbers: x is rounded to 16 bits, one scale for 32 neighbours, so that a backend may multiply
- * and add integers; that rounding is part of the meaning and the same everywhere. It is 2^-16 of the group's largest element
- * at most, far below that of the weights. Codes of 4 bits are two's complement, two to a byte, the earlier one in the lower
- * half. For inference; no gradient reaches codes.
+ * f32. The operands are whole numbers: x is rounded too, one scale for 32 neighbours, so that a backend may multiply and add
+ * integers; that rounding is part of the meaning and the same everywhere. It is to 16 bits for weights of 8 and to 8 bits for
+ * weights of 4, far below the rounding of the weights. Codes of 4 bits are the number plus 8, two to a byte, the earlier one
+ * in the lower half. For inference; no gradient reaches codes.
  *
  * Symmetric rounding to nearest with one scale per group: arXiv 1712.05877, 2103.13630; groups of 32 as in GGML's Q8_0 and Q4_0.
  */
 import { AttributeError, DTypeError, ShapeError } from "../../errors.ts";
 import { isFloat } from "../../dtype.ts";
-import type { Expr } from "../../expression.ts";
 import { apply, integer } from "../../expression.ts";
 import type { OpDefinition } from "../../op.ts";
 import type { Dim, TensorType } from "../../shape.ts";
@@ -24,8 +23,9 @@ import { max } from "../ops/reduce.ts";
 
 /** Neighbours of x that share a scale. */
 export const activationGroup = 32;
-/** Largest code of x. */
-const largestCode = 32767;
+/** Bits of x's codes. */
+export type ActivationBits = 16 | 8;
+const largestCodes: Readonly<Record<ActivationBits, number>> = { 16: 32767, 8: 127 };
 /** Smallest magnitude that a group's scale is made for; below it codes would be divided by a subnormal. */
 const smallestAmax = 1e-30;
 
@@ -47,10 +47,9 @@ export const unpackInt4Op: OpDefinition<Record<string, never>> = defineOp({
     at: (index, read) => {
       const last = index.at(-1)!;
       const byte = read(0, [...index.slice(0, -1), apply("div", last, integer(2))]);
-      const upper = apply("mul", apply("rem", last, integer(2)), integer(4));
-      // The half byte to the top of the register, and back down with its sign.
-      const top: Expr = apply("sub", integer(28), upper);
-      return apply("shr", apply("shl", byte, top), integer(28));
+      const place = apply("mul", apply("rem", last, integer(2)), integer(4));
+      const half = apply("and", apply("shr", byte, place), integer(15));
+      return apply("sub", half, integer(8));
     },
   },
 });
@@ -122,11 +121,13 @@ export function dequantizeGroups(codes: Tensor, scales: Tensor): Tensor {
   return applyOne(groupDequantizeOp, [codes, scales], {});
 }
 
-export const groupQuantizeOp: OpDefinition<Record<string, never>> = defineOp({
+export const groupQuantizeOp: OpDefinition<{ readonly bits: ActivationBits }> = defineOp({
   name: "group_quantize",
-  infer: (inputs) => {
+  infer: (inputs, { bits }) => {
     expectInputs(inputs, 1);
     const x = inputs[0]!;
+    if (!Object.hasOwn(largestCodes, bits))
+      throw new AttributeError({ what: `codes of ${bits} bits`, hint: "Choose 16 or 8." });
     if (!isFloat(x.dtype))
       throw new DTypeError({
         what: `does not quantise ${formatType(x)}`,
@@ -140,34 +141,37 @@ export const groupQuantizeOp: OpDefinition<Record<string, never>> = defineOp({
       });
     const groups = [...x.shape.slice(0, -1), width / activationGroup];
     return [
-      { dtype: "i16", shape: x.shape },
+      { dtype: bits === 16 ? "i16" : "i8", shape: x.shape },
       { dtype: "f32", shape: groups },
     ];
   },
   vjp: "none",
   body: {
     class: "composite",
-    decompose: ([input]) => {
+    decompose: ([input], { bits }) => {
       const x = convert(input!, "f32");
       const width = x.shape.at(-1) as number;
       const split = [...x.shape.slice(0, -1), width / activationGroup, activationGroup];
       const amax = max(reshape(abs(x), split), [split.length - 1]);
-      const scales = div(maximum(amax, smallestAmax), largestCode);
+      const scales = div(maximum(amax, smallestAmax), largestCodes[bits]);
       const codes = round(div(x, expand(scales, width, activationGroup)));
-      return [convert(codes, "i16"), scales];
+      return [convert(codes, bits === 16 ? "i16" : "i8"), scales];
     },
   },
 });
 
-/** x [..., K] as i16 codes and a scale for each 32 neighbours, f32 [..., K / 32]. */
-export function quantizeGroups(x: Tensor): { readonly codes: Tensor; readonly scales: Tensor } {
-  const [codes, scales] = applyOp(groupQuantizeOp, [x], {});
+/** x [..., K] as i16 or i8 codes and a scale for each 32 neighbours, f32 [..., K / 32]. */
+export function quantizeGroups(
+  x: Tensor,
+  bits: ActivationBits = 16,
+): { readonly codes: Tensor; readonly scales: Tensor } {
+  const [codes, scales] = applyOp(groupQuantizeOp, [x], { bits });
   return { codes: codes!, scales: scales! };
 }
 
-/** x [R, K], rounded as these products take it. */
-function roundedRows(x: Tensor): Tensor {
-  const { codes, scales } = quantizeGroups(x);
+/** x [R, K], rounded as the product with such weights takes it. */
+function roundedRows(x: Tensor, weight: Tensor): Tensor {
+  const { codes, scales } = quantizeGroups(x, weight.dtype === "u8" ? 8 : 16);
   return values(codes, scales);
 }
 
@@ -194,7 +198,7 @@ export const groupLinearOp: OpDefinition<Record<string, never>> = defineOp({
     decompose: ([x, codes, scales]) => {
       const weight = dequantizeGroups(codes!, scales!);
       const rows = reshape(x!, [shapeSize(x!.shape.slice(0, -1)), x!.shape.at(-1)!]);
-      const y = dotGeneral(roundedRows(rows), weight, {
+      const y = dotGeneral(roundedRows(rows, codes!), weight, {
         lhsContract: [1],
         rhsContract: [1],
         dtype: "f32",
@@ -225,7 +229,7 @@ export const groupRaggedDotOp: OpDefinition<Record<string, never>> = defineOp({
   body: {
     class: "composite",
     decompose: ([x, codes, scales, offsets]) => [
-      raggedDot(roundedRows(x!), dequantizeGroups(codes!, scales!), offsets!, "f32"),
+      raggedDot(roundedRows(x!, codes!), dequantizeGroups(codes!, scales!), offsets!, "f32"),
     ],
   },
 });

@@ -99,12 +99,12 @@ function isPlaceInByte(expr: Expr | undefined, { depth }: Known): boolean {
   );
 }
 
-/** The bytes of codes of 4 bits: `(byte << 28 - k % 2 * 4) >> 28`, as `unpackInt4` declares it. */
+/** The bytes of codes of 4 bits: `(byte >> k % 2 * 4 & 15) - 8`, as `unpackInt4` declares it. */
 function int4Codes(expr: Expr, known: Known): Load | undefined {
-  const [shifted, back] = applied(expr, "shr") ?? [];
-  const [byte, place] = applied(shifted, "shl") ?? [];
-  const [top, within] = applied(place, "sub") ?? [];
-  if (!isLiteral(back, 28) || !isLiteral(top, 28) || !isPlaceInByte(within, known))
+  const [half, eight] = applied(expr, "sub") ?? [];
+  const [shifted, mask] = applied(half, "and") ?? [];
+  const [byte, place] = applied(shifted, "shr") ?? [];
+  if (!isLiteral(eight, 8) || !isLiteral(mask, 15) || !isPlaceInByte(place, known))
     return undefined;
   if (byte?.kind !== "load" || known.dtypes.get(byte.buffer) !== "u8") return undefined;
   const [axis, two] = applied(byte.index.at(-1), "div") ?? [];
@@ -133,15 +133,16 @@ function integerDots(lhs: Expr, rhs: Expr, known: Known): IntegerDots | undefine
   const w = scaledCodes(rhs, known);
   if (!x || !w || x.scales.block !== X_GROUP || known.length % w.scales.block !== 0)
     return undefined;
-  // Sixteen bits for certain: products of two such sums of 32 stay below 2^31.
-  if (!alongDepth(x.codes, known) || known.dtypes.get(x.codes.buffer) !== "i16") return undefined;
+  if (!alongDepth(x.codes, known)) return undefined;
+  // By its dtype x has so many bits for certain: sums of 32 products stay within an i32, or an i16.
+  const xBits = known.dtypes.get(x.codes.buffer);
   const left = { codes: x.codes, scale: x.scales.load };
   const common = { kind: "integers", scales: w.scales, x: left } as const;
   if (alongDepth(w.codes, known))
-    return known.dtypes.get(w.codes.buffer) === "i8"
+    return known.dtypes.get(w.codes.buffer) === "i8" && xBits === "i16"
       ? { ...common, format: "int8", codes: w.codes }
       : undefined;
-  const codes = int4Codes(w.codes, known);
+  const codes = xBits === "i8" ? int4Codes(w.codes, known) : undefined;
   return codes && { ...common, format: "int4", codes };
 }
 

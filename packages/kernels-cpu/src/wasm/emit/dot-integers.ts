@@ -1,7 +1,11 @@
 /**
- * Dot products of one row of 16-bit codes with four rows of weights in 8 or 4 bits. In: addresses. Out: four sums in memory. Codes
- * are multiplied and added as integers over 32 neighbours, without rounding; then their sum is multiplied by both scales
- * and added up in f32, in four lanes. What is rounded, and in which order, depends on nothing but the depth.
+ * Dot products of one row of codes with four rows of weights in 8 or 4 bits. In: addresses. Out: four sums in memory. Codes are
+ * multiplied and added as integers over 32 neighbours, without rounding; then their sum is multiplied by both scales and
+ * added up in f32, in four lanes. What is rounded, and in which order, depends on nothing but the depth.
+ *
+ * Weights of 8 bits meet codes of 16, in 16-bit lanes. Those of 4 bits, from 0 to 15, meet codes of 8 in pairs of bytes, whose
+ * sums stay far below what 16 bits hold: 2 * 2 * 15 * 128. That they stand for numbers less by 8 is a sum of x's codes,
+ * made when x is packed.
  */
 import { X_GROUP } from "../configure/dots.ts";
 import type { FunctionBuilder, FunctionRef, Local } from "./function-builder.ts";
@@ -17,13 +21,14 @@ const REGISTERS = X_GROUP / 8;
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 
-/** Bytes of a packed row: its codes, then its scales. */
-export const scalesOffset = (depth: number): number => 2 * depth;
+/** Bytes of a packed group: codes, and for int4 four sums that add up to -8 times that of the codes. */
+const groupBytes: Readonly<Record<IntegerFormat, number>> = { int8: 64, int4: 48 };
 
-/**
- * Turns a packed row of whole numbers in f32, `(address, end)`, into 16-bit codes, in place. For int4, whose codes lie in 16-bit
- * lanes of four, the n-th register of a group holds every fourth code from the n-th on.
- */
+/** Where a packed row's scales begin, behind its groups. */
+export const scalesOffset = (format: IntegerFormat, depth: number): number =>
+  (depth / X_GROUP) * groupBytes[format];
+
+/** Turns a packed row of whole numbers in f32, `(address, end)`, into groups of codes, in place. */
 export function prepareCodes(format: IntegerFormat): LibraryFunction {
   return {
     name: `prepare codes for ${format}`,
@@ -42,25 +47,14 @@ export function prepareCodes(format: IntegerFormat): LibraryFunction {
           f.op("i16x8.narrow_i32x4_s");
           return f.save("v128");
         });
-        for (const register of range(REGISTERS)) {
-          f.get(to);
-          if (format === "int8") f.get(natural[register]!);
-          else {
-            // Lanes 0–3 from the first two registers, 4–7 from the others, then both together.
-            const lanes = range(4).flatMap((lane) => {
-              const byte = 2 * (4 * lane + register);
-              return [byte, byte + 1];
-            });
-            for (const half of [0, 2]) {
-              f.get(natural[half]!);
-              f.get(natural[half + 1]!);
-              f.shuffleBytes(lanes);
-            }
-            f.shuffle32(0, 1, 4, 5);
-          }
-          f.memory("v128.store", register * 16);
-        }
-        f.increment(to, X_GROUP * 2);
+        if (format === "int8")
+          natural.forEach((codes, register) => {
+            f.get(to);
+            f.get(codes);
+            f.memory("v128.store", register * 16);
+          });
+        else storeBytes(f, to, natural);
+        f.increment(to, groupBytes[format]);
         f.increment(at, X_GROUP * 4);
         f.get(at);
         f.get(end);
@@ -71,30 +65,92 @@ export function prepareCodes(format: IntegerFormat): LibraryFunction {
   };
 }
 
-/** Pushes the eight 16-bit codes of a weight row that belong to a register of x. */
-function widen(
+/** A group in bytes: every other code from the first on, those between, and the sums. */
+function storeBytes(f: FunctionBuilder, to: Local, natural: readonly Local[]): void {
+  natural.forEach((codes, i) => {
+    f.get(codes);
+    f.i32x4(0xfff8fff8);
+    f.op("i32x4.dot_i16x8_s");
+    if (i > 0) f.op("i32x4.add");
+  });
+  const sums = f.save("v128");
+  const bytes = [0, 2].map((first) => {
+    f.get(natural[first]!);
+    f.get(natural[first + 1]!);
+    f.op("i8x16.narrow_i16x8_s");
+    return f.save("v128");
+  });
+  for (const odd of [0, 1]) {
+    f.get(to);
+    for (const register of bytes) f.get(register);
+    f.shuffleBytes(range(16).map((i) => 2 * i + odd));
+    f.memory("v128.store", odd * 16);
+  }
+  f.get(to);
+  f.get(sums);
+  f.memory("v128.store", 32);
+}
+
+/** Pushes the sum, in four lanes, of 32 codes of x times 32 of a weight row. */
+function pushSum(
   f: FunctionBuilder,
   format: IntegerFormat,
-  weight: Local,
-  raw: Local,
-): (register: number) => void {
-  if (format === "int8")
-    return (register) => {
+  relaxed: boolean,
+  registers: Registers,
+): void {
+  const { weight, codes, raw, low } = registers;
+  if (format === "int8") {
+    codes.forEach((register, i) => {
       f.get(weight);
-      f.memory("v128.load8x8_s", register * 8, 0);
-    };
+      f.memory("v128.load8x8_s", i * 8, 0);
+      f.get(register);
+      f.op("i32x4.dot_i16x8_s");
+      if (i > 0) f.op("i32x4.add");
+    });
+    return;
+  }
+  const [even, odd, sums] = codes as [Local, Local, Local];
   f.get(weight);
   f.memory("v128.load", 0, 0);
   f.set(raw);
-  return (register) => {
+  /** Every other weight. */
+  const half = (upper: boolean): void => {
     f.get(raw);
-    if (register < REGISTERS - 1) {
-      f.i32(12 - 4 * register);
-      f.op("i16x8.shl");
+    if (upper) {
+      f.i32(4);
+      f.op("i16x8.shr_u");
     }
-    f.i32(12);
-    f.op("i16x8.shr_s");
+    f.get(low);
+    f.op("v128.and");
   };
+  if (relaxed) {
+    f.get(even);
+    half(false);
+    // The second operand has seven bits, so that every engine gives the same.
+    f.op("i16x8.relaxed_dot_i8x16_i7x16_s");
+    f.get(odd);
+    half(true);
+    f.op("i16x8.relaxed_dot_i8x16_i7x16_s", "i16x8.add", "i32x4.extadd_pairwise_i16x8_s");
+  } else
+    for (const [i, x] of [even, odd].entries())
+      for (const part of ["low", "high"] as const) {
+        f.get(x);
+        f.op(`i16x8.extend_${part}_i8x16_s`);
+        half(i === 1);
+        f.op(`i16x8.extend_${part}_i8x16_u`, "i32x4.dot_i16x8_s");
+        if (i > 0 || part === "high") f.op("i32x4.add");
+      }
+  f.get(sums);
+  f.op("i32x4.add");
+}
+
+interface Registers {
+  readonly weight: Local;
+  /** A packed group. */
+  readonly codes: readonly Local[];
+  readonly raw: Local;
+  /** The lower halves of all bytes. */
+  readonly low: Local;
 }
 
 /** What one function is made for. */
@@ -112,7 +168,9 @@ function body(f: FunctionBuilder, { format, group, relaxed }: IntegerDotSpec): v
   const bytes = format === "int8" ? X_GROUP : X_GROUP / 2;
   f.get(x);
   f.get(depth);
-  f.i32(2);
+  f.i32(X_GROUP);
+  f.op("i32.div_u");
+  f.i32(groupBytes[format]);
   f.op("i32.mul", "i32.add");
   const xEnd = f.save("i32");
   f.get(xEnd);
@@ -121,9 +179,11 @@ function body(f: FunctionBuilder, { format, group, relaxed }: IntegerDotSpec): v
     f.f32x4(0);
     return f.save("v128");
   });
-  const codes = range(REGISTERS).map(() => f.local("v128"));
+  const codes = range(groupBytes[format] / 16).map(() => f.local("v128"));
   const xScale = f.local("v128");
   const raw = f.local("v128");
+  f.i32x4(0x0f0f0f0f);
+  const low = f.save("v128");
   const factor = f.local("v128");
   const sum = f.local("v128");
   f.repeat((again) => {
@@ -137,13 +197,7 @@ function body(f: FunctionBuilder, { format, group, relaxed }: IntegerDotSpec): v
       f.memory("v128.load32_splat");
       f.set(xScale);
       weights.forEach((weight, column) => {
-        const push = widen(f, format, weight, raw);
-        codes.forEach((register, i) => {
-          push(i);
-          f.get(register);
-          f.op("i32x4.dot_i16x8_s");
-          if (i > 0) f.op("i32x4.add");
-        });
+        pushSum(f, format, relaxed, { weight, codes, raw, low });
         f.op("f32x4.convert_i32x4_s");
         f.set(sum);
         f.get(scales[column]!);
@@ -160,7 +214,7 @@ function body(f: FunctionBuilder, { format, group, relaxed }: IntegerDotSpec): v
         );
         f.increment(weight, bytes);
       });
-      f.increment(x, X_GROUP * 2);
+      f.increment(x, groupBytes[format]);
       f.increment(xScales, 4);
     }
     for (const scale of scales) f.increment(scale, 4);

@@ -84,7 +84,7 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
     ...lhs,
     expr: { kind: "apply", type: "f32", op: "to_f32", args: [dots.x.codes] } as const,
   };
-  const afterCodes = mul(depth.length, scalesOffset(1));
+  const afterCodes = mul(groups(depth.length, X_GROUP), scalesOffset(format, X_GROUP));
   return {
     width: INTEGER_COLUMNS,
     codes: dots.codes,

@@ -196,6 +196,8 @@ export const plainOpcodes = {
   "f32x4.trunc": 0xfd0069,
   "f32x4.nearest": 0xfd006a,
   "f64x2.nearest": 0xfd0094,
+  "i16x8.relaxed_dot_i8x16_i7x16_s": 0xfd0112,
+  "i32x4.extadd_pairwise_i16x8_s": 0xfd007e,
   "i8x16.eq": 0xfd0023,
   "i16x8.ge_u": 0xfd0036,
   "i8x16.add": 0xfd006e,
