@@ -95,3 +95,29 @@ it("parts of a range, one for each turn of a loop, add up to the range", () => {
   expect(work.productFlops).toBe(work.flops);
   expect(work.bytesWritten).toBe(4 * 12 * 3);
 });
+
+it("bounds that follow from outer loops, through names too", () => {
+  const triangle = kernel(
+    "kernel triangle {",
+    "  size T in 1..100",
+    "  read x: f32[T]",
+    "  write y: f32[T]",
+    "  parallel i < T {",
+    "    let turned = select(i % 2 == 0, i / 2, size(T) - 1 - i / 2)",
+    "    let end = turned + 1",
+    "    serial j < T to end {",
+    "      contract rows r < 8 to min(8, size(T)), columns c < 4, depth k < T from max(j, 1)",
+    "        lhs x[k]",
+    "        rhs x[k]",
+    "        result sum {",
+    "          store y[i] = sum",
+    "        }",
+    "    }",
+    "  }",
+    "}",
+  );
+  // For each i up to 5, j from 0 to i: as many products as there are k from max(j, 1) up to 5.
+  let products = 0;
+  for (let i = 0; i < 5; i++) for (let j = 0; j <= i; j++) products += 5 - Math.max(j, 1);
+  expect(kernelWork(triangle, new Map([["T", 5]])).productFlops).toBe(2 * 5 * 4 * products);
+});

@@ -1,13 +1,13 @@
 /**
  * What a kernel computes and moves. In: a kernel and the sizes of a run. Out: floating point operations and bytes, from its loops
- * alone; what a backend makes of them is not looked at. Of ranges whose ends are known only when a kernel runs, parts add up to the
- * range, and other bounds leave half of it.
+ * alone; what a backend makes of them is not looked at. Bounds that follow from sizes and outer loops are counted as they are. Of those
+ * that are loaded, parts add up to the range, and others leave half of it.
  */
 import { byteWidth } from "../dtype.ts";
 import type { Expr, ScalarOp } from "../expression.ts";
 import { visitExpr } from "../expression.ts";
 import type { Kernel, Range, Statement } from "../kernel.ts";
-import { expressionsOf } from "../kernel.ts";
+import { expressionsOf, rangesOf, visitStatements } from "../kernel.ts";
 import type { Dim } from "../shape.ts";
 import { evaluateDim, multiplyDims, shapeSize } from "../shape.ts";
 
@@ -47,6 +47,59 @@ export function tripsOf({ start, end, extent }: Omit<Range, "axis">, around: Dim
 
 type Sizes = ReadonlyMap<string, number>;
 
+/** An integer or a condition, if it follows from sizes and the values of axes and names; conditions are 0 and 1. */
+function valueOf(expr: Expr, sizes: Sizes, known: Sizes): number | undefined {
+  switch (expr.kind) {
+    case "literal":
+      return expr.value;
+    case "size":
+      return evaluateDim(expr.dim, sizes);
+    case "axis":
+    case "local":
+      return known.get(expr.name);
+    case "apply": {
+      const args = expr.args.map((arg) => valueOf(arg, sizes, known));
+      if (expr.op === "select") return args[0] === undefined ? undefined : args[args[0] ? 1 : 2];
+      const [a, b] = args;
+      return a === undefined || b === undefined ? undefined : integerOps[expr.op]?.(a, b);
+    }
+    default:
+      return undefined;
+  }
+}
+
+const integerOps: Partial<Record<ScalarOp, (a: number, b: number) => number>> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => (b === 0 ? 0 : Math.trunc(a / b)),
+  rem: (a, b) => (b === 0 ? 0 : a % b),
+  min: Math.min,
+  max: Math.max,
+  eq: (a, b) => Number(a === b),
+  lt: (a, b) => Number(a < b),
+  ge: (a, b) => Number(a >= b),
+};
+
+/** Whether a bound of a range in the block depends on `axis`, be it by names. */
+function steers(axis: string, block: readonly Statement[]): boolean {
+  const names = new Set([axis]);
+  let found = false;
+  const mentions = (expr: Expr): boolean => {
+    let seen = false;
+    visitExpr(expr, (part) => {
+      seen ||= (part.kind === "axis" || part.kind === "local") && names.has(part.name);
+    });
+    return seen;
+  };
+  visitStatements(block, (statement) => {
+    if (statement.kind === "let" && mentions(statement.value)) names.add(statement.name);
+    for (const { start, end } of rangesOf(statement))
+      for (const bound of [start, end]) found ||= bound !== undefined && mentions(bound);
+  });
+  return found;
+}
+
 /** What has been counted so far. */
 class Count {
   flops = 0;
@@ -54,6 +107,8 @@ class Count {
   readonly loads: Map<string, number> = new Map();
   readonly stores: Map<string, number> = new Map();
   readonly #sizes: Sizes;
+  /** Axes and names whose value is known here. */
+  readonly #known: Map<string, number> = new Map();
 
   constructor(sizes: Sizes) {
     this.#sizes = sizes;
@@ -61,7 +116,34 @@ class Count {
 
   #trips(range: Range, around: number): number {
     const extent = evaluateDim(range.extent, this.#sizes);
+    const bounds = this.#bounds(range, extent);
+    if (bounds) return bounds.end - bounds.start;
     return evaluateDim(tripsOf({ ...range, extent }, around), this.#sizes);
+  }
+
+  /** First and last value of an axis, if they are known; `end` is not below `start`. */
+  #bounds(range: Range, extent: number): { start: number; end: number } | undefined {
+    const known = (bound: Expr | undefined, otherwise: number): number | undefined =>
+      bound ? valueOf(bound, this.#sizes, this.#known) : otherwise;
+    const start = known(range.start, 0);
+    const end = known(range.end, extent);
+    return start === undefined || end === undefined
+      ? undefined
+      : { start, end: Math.max(start, end) };
+  }
+
+  #loop({ range, body }: Statement & { kind: "loop" }, times: number, around: number): void {
+    const trips = this.#trips(range, around);
+    const bounds = this.#bounds(range, evaluateDim(range.extent, this.#sizes));
+    if (!bounds || !steers(range.axis, body)) {
+      this.block(body, times * trips, trips);
+      return;
+    }
+    for (let at = bounds.start; at < bounds.end; at++) {
+      this.#known.set(range.axis, at);
+      this.block(body, times, trips);
+    }
+    this.#known.delete(range.axis);
   }
 
   expression(expr: Expr, times: number): void {
@@ -80,11 +162,9 @@ class Count {
 
   statement(statement: Statement, times: number, around: number): void {
     switch (statement.kind) {
-      case "loop": {
-        const trips = this.#trips(statement.range, around);
-        this.block(statement.body, times * trips, trips);
+      case "loop":
+        this.#loop(statement, times, around);
         return;
-      }
       case "reduce": {
         const trips = statement.ranges.reduce((n, range) => n * this.#trips(range, around), 1);
         this.block(statement.body, times * trips, trips);
@@ -103,6 +183,12 @@ class Count {
         this.expression(statement.rhs, times * columns * depth);
         this.block(statement.body, times * rows * columns, 1);
         return;
+      }
+      case "let": {
+        const value = valueOf(statement.value, this.#sizes, this.#known);
+        if (value === undefined) this.#known.delete(statement.name);
+        else this.#known.set(statement.name, value);
+        break;
       }
       case "store":
         this.stores.set(statement.buffer, (this.stores.get(statement.buffer) ?? 0) + times);
