@@ -57,7 +57,13 @@ test("tensors are functions of their seed, and edges are among them", () => {
 });
 
 test("random graphs are legal, read back, and become legal programs", () => {
-  const capabilities = { dtypes, alignment: 16, maxBytes: 2 ** 32, maxBuffersPerKernel: 64, arrayBytes: 0 };
+  const capabilities = {
+    dtypes,
+    alignment: 16,
+    maxBytes: 2 ** 32,
+    maxBuffersPerKernel: 64,
+    arrayBytes: 0,
+  };
   fc.assert(
     fc.property(graphArbitrary({ dtypes }), (graphCase) => {
       const { graph } = graphCase;
