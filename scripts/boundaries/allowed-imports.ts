@@ -31,7 +31,7 @@ export const allowedImports: Readonly<Record<string, AllowedImports>> = {
   graph: { source: [], tests: [], node: false },
   conformance: { source: ["graph"], tests: [], node: false },
   "kernels-cpu": { source: ["graph"], tests: ["conformance"], node: true },
-  "kernels-wgsl": { source: ["graph"], tests: oracles, node: false },
+  "kernels-wgsl": { source: ["graph"], tests: oracles, node: ["node.ts"] },
   "model-v3": { source: ["graph"], tests: oracles, node: ["node.ts"] },
   trainer: { source: ["graph", "model-v3"], tests: oracles, node: trainerFiles },
   runtime: { source: ["graph", "model-v3"], tests: oracles, node: false },

@@ -16,10 +16,17 @@ import type { LaunchContext } from "./launch/launch.ts";
 import { checkProgram, emitProgram, loadProgram } from "./launch/launch.ts";
 import { Pipelines } from "./launch/pipelines.ts";
 import { WgslStore } from "./store.ts";
+import type { TuneCache } from "./tune/tune.ts";
+import { ProductTuner } from "./tune/tune.ts";
 
 export interface WgslBackendOptions extends DeviceOptions {
   /** What to assume instead of what the device says, to try what another one would do. */
   readonly capabilities?: Partial<WgslCapabilities>;
+  /**
+   * Whether matrix products are measured in several forms when a program is loaded, and the fastest is taken of those with the same
+   * results. With a cache, winners are kept in it for the next time.
+   */
+  readonly tune?: true | { readonly cache: TuneCache };
 }
 
 /** A backend with a device of its own. */
@@ -38,15 +45,20 @@ export interface WgslBackend extends Backend {
 /** Opens a device and makes a backend of it. Rejects with a DeviceError where there is none. */
 export async function createWgslBackend(options: WgslBackendOptions = {}): Promise<WgslBackend> {
   const opened = await openDevice(options);
-  return backendOver(opened, { ...opened.capabilities, ...options.capabilities });
+  return backendOver(opened, { ...opened.capabilities, ...options.capabilities }, options.tune);
 }
 
-function backendOver(opened: OpenDevice, capabilities: WgslCapabilities): WgslBackend {
+function backendOver(
+  opened: OpenDevice,
+  capabilities: WgslCapabilities,
+  tune: WgslBackendOptions["tune"],
+): WgslBackend {
   const { device, name } = opened;
   const guard = new DeviceGuard(device);
   const memory = new DeviceMemory(device, guard, capabilities.maxBufferBytes);
   const pipelines = new Pipelines(device, guard);
   const context: LaunchContext = { device, capabilities, memory, pipelines };
+  const tuner = tune && new ProductTuner(context, name, tune === true ? {} : tune);
   return {
     name: "gpu",
     adapter: name,
@@ -62,7 +74,12 @@ function backendOver(opened: OpenDevice, capabilities: WgslCapabilities): WgslBa
         });
       checkProgram(program);
       store.ensure(program.states);
-      return loadProgram(program, store, context);
+      const products = await tuner?.products(program);
+      return loadProgram(
+        program,
+        store,
+        products ? { ...context, capabilities: { ...capabilities, products } } : context,
+      );
     },
     print: (program): string => printShaders(program, capabilities),
     get liveBuffers() {

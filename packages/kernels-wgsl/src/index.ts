@@ -4,3 +4,4 @@ export { createWgslBackend, type WgslBackend, type WgslBackendOptions } from "./
 export { graphCapabilities, type WgslCapabilities } from "./capabilities.ts";
 export { desktopCapabilities, planDispatches, type Dispatch } from "./dispatches.ts";
 export { adapterRemedy, listAdapters, type DeviceOptions } from "./device.ts";
+export type { TuneCache } from "./tune/tune.ts";

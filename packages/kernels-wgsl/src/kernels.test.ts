@@ -1,5 +1,5 @@
 // Kernels as text, one way of running them at a time: each form that `configure` may choose, against the kernel interpreter.
-import { programOf } from "../test/one-kernel.ts";
+import { programOf } from "./tune/one-kernel.ts";
 import type { HostTensor, Values } from "@millrace/graph";
 import {
   elementCount,

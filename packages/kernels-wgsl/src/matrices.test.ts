@@ -6,7 +6,7 @@ import { hostTensor, parseKernel, toNumbers } from "@millrace/graph";
 import { createInterpreterBackend } from "@millrace/kernels-cpu";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { noAdapter } from "../test/gpu.ts";
-import { programOf } from "../test/one-kernel.ts";
+import { programOf } from "./tune/one-kernel.ts";
 import type { WgslBackend } from "./backend.ts";
 import { createWgslBackend } from "./backend.ts";
 import { leastCapabilities } from "./capabilities.ts";

@@ -72,7 +72,9 @@ export function chooseProduct(
     : Math.max(maxDim(rows.extent), 0);
   const [n, k] = [columns, depth].map(({ extent }) => maxDim(extent)) as [number, number];
   if (n < fewColumns) return undefined;
-  if (m <= fewRows && !hasBounds(depth) && !hasBounds(columns))
+  // A reduction for each result, as lines are on a software device, would look at every row for every expert.
+  const isShared = capabilities.software && hasBounds(rows);
+  if (m <= fewRows && !isShared && !hasBounds(depth) && !hasBounds(columns))
     return chooseLines(contract, { m, n, k, outer }, memories, capabilities);
   if (matrices) return matrices;
   return k < 2 ? undefined : chooseTile(m, n, k, outer, capabilities);
