@@ -36,7 +36,8 @@ let home = "";
 const path = (name: string): string => join(home, name);
 beforeAll(() => {
   home = mkdtempSync(join(tmpdir(), "millrace-gpu-"));
-  const config = { ...smallConfig, hiddenSize: 32, maxPositionEmbeddings: 64 };
+  const one = { numHiddenLayers: 1, firstKDenseReplace: 0 };
+  const config = { ...smallConfig, ...one, hiddenSize: 32, maxPositionEmbeddings: 64 };
   writeFileSync(path("config.json"), JSON.stringify(configToJson(config)));
   const lines = Array.from({ length: 60 }, (_, i) => `line ${i % 19} of the text\n`);
   writeFileSync(path("text.txt"), lines.join(""));
