@@ -151,7 +151,7 @@ describe.skipIf(noAdapter)("tuning", { timeout: 240_000 }, () => {
       expect(backend.liveBuffers).toBe(0);
       backend.dispose();
     }
-    const [plain, tuned] = results.map(toNumbers) as [number[], number[]];
-    plain.forEach((value, i) => expect(tuned[i]).toBeCloseTo(value, 4));
+    const [plain, tuned] = results.map(toNumbers);
+    plain!.forEach((value, i) => expect(tuned![i]).toBeCloseTo(value, 4));
   });
 });
