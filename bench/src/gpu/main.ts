@@ -68,6 +68,8 @@ async function main(): Promise<void> {
       where: "bench/gpu",
       hint: "The section of the document is written whole.",
     });
+  // Before the bench itself makes a load.
+  const machine = describeMachine();
   const backend = await createWgslBackend(adapter === undefined ? {} : { adapter });
   try {
     const software = isSoftware(backend);
@@ -89,7 +91,6 @@ async function main(): Promise<void> {
       process.stderr.write(`${measured.label}\n`);
       cases.push(await measureGpuCase(measured, backend, hasClock, { rounds, seconds }));
     }
-    const machine = describeMachine();
     const results: GpuResults = {
       adapter: backend.adapter,
       driver: backend.device.adapterInfo.description,

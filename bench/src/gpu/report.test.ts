@@ -50,6 +50,8 @@ describe("the table of a GPU", () => {
     expect(gpuSection({ ...results, software: true })).toMatch(
       /^\*\*Example 1 is software: .* Millrace has not been measured on a real GPU\.\*\*\n\n2026/,
     );
+    const busy = { ...results, machine: { ...results.machine, load: 1.5 } };
+    expect(gpuSection(busy)).toContain("rounds. Other work was going on (load 1.50). Ceilings");
     expect(gpuSection({ ...results, quick: true })).toMatch(/^\*\*Small sizes/);
   });
 });

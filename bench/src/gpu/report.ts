@@ -84,7 +84,9 @@ export function warningText({ adapter, software, quick }: GpuResults): string {
 
 export function gpuSection(results: GpuResults): string {
   const { adapter, driver, machine, rounds, ceilings } = results;
-  const about = `${machine.date}: ${adapter}${driver && `; ${driver}`}. ${machineText(machine)} Medians of ${rounds} rounds. ${ceilingsText(ceilings)}`;
+  const loaded =
+    machine.load > 0.3 ? ` Other work was going on (load ${machine.load.toFixed(2)}).` : "";
+  const about = `${machine.date}: ${adapter}${driver && `; ${driver}`}. ${machineText(machine)} Medians of ${rounds} rounds.${loaded} ${ceilingsText(ceilings)}`;
   const parts = [warningText(results), about, gpuTable(results)];
   return parts.filter((part) => part !== "").join("\n\n");
 }
