@@ -48,7 +48,8 @@ function product(task: Omit<ProductTask, "kind">, label: string, group: Group): 
     unit: bound ? "GB/s" : "GFLOP/s",
     amount: bound ? bytes : flops,
     ceiling: bound ? { kind: "read", amount: bytes } : { kind: "fma", amount: flops },
-    tolerance: productTolerance * Math.sqrt(copies),
+    // With weights of 4 bits our products take x in 8 bits, by definition.
+    tolerance: (weights === "int4" ? quantizedTolerance : productTolerance) * Math.sqrt(copies),
     peerTolerance:
       (isQuantized(weights) ? quantizedTolerance : productTolerance) * Math.sqrt(copies),
   };

@@ -144,7 +144,7 @@ export {
   weightChoices,
   type WeightChoice,
 } from "./checkpoint/choose-weights.ts";
-export { readWeight, type StoredWeight } from "./checkpoint/read-weight.ts";
+export { encodeWeight, readWeight, type StoredWeight } from "./checkpoint/read-weight.ts";
 export {
   checkParameters,
   describeReport,

@@ -9,13 +9,40 @@ import type { WeightFormat } from "../weight-formats.ts";
 import { blockOf, weightGroup } from "../weight-formats.ts";
 import { quantizeBlocks } from "./dequantize.ts";
 import { readWidened, scaleName } from "./load.ts";
-import type { TensorSource } from "./tensor-source.ts";
+import type { StoredDType, TensorSource } from "./tensor-source.ts";
 
 /** What the states of a weight hold. */
 export interface StoredWeight {
   readonly codes: HostTensor;
   readonly scales?: HostTensor;
 }
+
+/** Rounds f32 values [N, K] to a format. */
+export function encodeWeight(
+  values: HostTensor,
+  format: WeightFormat,
+  config: ModelConfig,
+): StoredWeight {
+  const { shape, data } = values;
+  switch (format) {
+    case "f32":
+      return { codes: values };
+    case "f16":
+    case "bf16":
+      return { codes: { dtype: format, shape, data: encodeFloats(format, data as Float32Array) } };
+    case "e4m3fn":
+      return quantizeBlocks(values, blockOf(config));
+    case "int8":
+    case "int4":
+      return encodeGroups(values, format === "int8" ? 8 : 4, weightGroup);
+  }
+}
+
+const storedAs: Partial<Record<WeightFormat, StoredDType>> = {
+  f16: "F16",
+  bf16: "BF16",
+  e4m3fn: "F8_E4M3",
+};
 
 export async function readWeight(
   source: TensorSource,
@@ -24,26 +51,10 @@ export async function readWeight(
   config: ModelConfig,
 ): Promise<StoredWeight> {
   const { dtype, shape } = source.entries.get(name)!;
-  const widened = async (): Promise<HostTensor> => ({
-    dtype: "f32",
-    shape,
-    data: await readWidened(source, name, config),
-  });
-  switch (format) {
-    case "f32":
-      return { codes: await widened() };
-    case "f16":
-    case "bf16": {
-      if (dtype === (format === "f16" ? "F16" : "BF16")) return { codes: await source.read(name) };
-      const { data } = await widened();
-      return { codes: { dtype: format, shape, data: encodeFloats(format, data as Float32Array) } };
-    }
-    case "e4m3fn":
-      if (dtype === "F8_E4M3")
-        return { codes: await source.read(name), scales: await source.read(scaleName(name)) };
-      return quantizeBlocks(await widened(), blockOf(config));
-    case "int8":
-    case "int4":
-      return encodeGroups(await widened(), format === "int8" ? 8 : 4, weightGroup);
+  if (dtype === storedAs[format]) {
+    const codes = await source.read(name);
+    return format === "e4m3fn" ? { codes, scales: await source.read(scaleName(name)) } : { codes };
   }
+  const data = await readWidened(source, name, config);
+  return encodeWeight({ dtype: "f32", shape, data }, format, config);
 }
