@@ -36,24 +36,25 @@ interface AttentionCase {
   /** Tokens of one sample. */
   readonly segment?: number;
   readonly dtype?: DType;
+  /** Sequences, 1 by default. */
+  readonly batch?: number;
 }
 
 /** Sizes up to these: enough for attention in one pass. */
 const MOST_TOKENS = 130;
 const MOST_KEYS = 260;
-const BATCH = 2;
 
 const cases: readonly AttentionCase[] = [
   { tokens: 0, heads: 2, kvHeads: 2, widths: [12, 8] },
   { tokens: 1, heads: 2, kvHeads: 1, widths: [5, 3] },
-  { tokens: 33, heads: 4, kvHeads: 2, widths: [9, 7], segment: 5 },
+  { tokens: 33, heads: 4, kvHeads: 2, widths: [9, 7], segment: 5, batch: 2 },
   { tokens: 64, heads: 1, kvHeads: 1, widths: [8, 4], earlier: 31 },
-  { tokens: 65, heads: 8, kvHeads: 4, widths: [4, 1] },
+  { tokens: 65, heads: 4, kvHeads: 4, widths: [3, 1], batch: 2 },
   { tokens: 127, heads: 1, kvHeads: 1, widths: [4, 1] },
-  { tokens: 129, heads: 2, kvHeads: 1, widths: [4, 3], earlier: 64 },
+  { tokens: 129, heads: 2, kvHeads: 1, widths: [2, 3], earlier: 64 },
   { tokens: 3, heads: 2, kvHeads: 2, widths: [192, 128], earlier: 62 },
   { tokens: 1, heads: 3, widths: [8, 4], earlier: 127 },
-  { tokens: 128, heads: 1, widths: [5, 2] },
+  { tokens: 128, heads: 1, widths: [3, 2] },
   { tokens: 2, heads: 3, widths: [512, 64], earlier: 63 },
   { tokens: 66, heads: 2, kvHeads: 2, widths: [8, 8], dtype: "bf16" },
 ];
@@ -106,7 +107,7 @@ function declareCase(
 }
 
 function graphCaseOf(attentionCase: AttentionCase): GraphCase {
-  const { tokens, earlier, segment, dtype = "f32" } = attentionCase;
+  const { tokens, earlier, segment, dtype = "f32", batch = 1 } = attentionCase;
   const b = new GraphBuilder(describeCase(attentionCase));
   const T = b.size("T", 0, MOST_TOKENS);
   const S = earlier === undefined ? T : b.size("S", 0, MOST_KEYS);
@@ -116,20 +117,20 @@ function graphCaseOf(attentionCase: AttentionCase): GraphCase {
     b,
     attentionCase,
     (name, kind, ...rest) => {
-      const shape = [BATCH, kind === "query" ? tokens : keys, ...rest];
+      const shape = [batch, kind === "query" ? tokens : keys, ...rest];
       inputs[name] = seededTensor(dtype, shape, Object.keys(inputs).length + 1);
-      return b.input(name, dtype, [BATCH, kind === "query" ? T : S, ...rest]);
+      return b.input(name, dtype, [batch, kind === "query" ? T : S, ...rest]);
     },
     (name) => {
       if (name === "start") {
         inputs[name] = hostTensor("i32", [], [earlier!]);
         return b.input(name, "i32", []);
       }
-      const samples = Array.from({ length: BATCH * tokens }, (_, i) =>
+      const samples = Array.from({ length: batch * tokens }, (_, i) =>
         Math.floor((i % tokens) / segment!),
       );
-      inputs[name] = hostTensor("i32", [BATCH, tokens], samples);
-      return b.input(name, "i32", [BATCH, T]);
+      inputs[name] = hostTensor("i32", [batch, tokens], samples);
+      return b.input(name, "i32", [batch, T]);
     },
   );
   const sizes = earlier === undefined ? { T: tokens } : { T: tokens, S: keys };
@@ -145,14 +146,15 @@ function toleranceOf(result: HostTensor): Tolerance {
 }
 
 interface Drawn extends Pick<AttentionCase, "tokens" | "widths"> {
+  readonly batch: number;
   /** 0 for the absorbed form. */
   readonly kvHeads: number;
   readonly perHead: number;
   readonly mask: Pick<AttentionCase, "earlier" | "segment">;
 }
 
-function caseOf({ tokens, kvHeads, perHead, widths, mask }: Drawn): AttentionCase {
-  const shared = { tokens, heads: Math.max(kvHeads, 1) * perHead, widths, ...mask };
+function caseOf({ tokens, batch, kvHeads, perHead, widths, mask }: Drawn): AttentionCase {
+  const shared = { tokens, batch, heads: Math.max(kvHeads, 1) * perHead, widths, ...mask };
   return kvHeads === 0 ? shared : { ...shared, kvHeads };
 }
 
@@ -160,6 +162,7 @@ function caseOf({ tokens, kvHeads, perHead, widths, mask }: Drawn): AttentionCas
 const anyCase: fc.Arbitrary<AttentionCase> = fc
   .record({
     tokens: fc.oneof(fc.integer({ min: 0, max: 5 }), fc.integer({ min: 30, max: 67 })),
+    batch: fc.integer({ min: 1, max: 2 }),
     kvHeads: fc.integer({ min: 0, max: 2 }),
     perHead: fc.integer({ min: 1, max: 3 }),
     widths: fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 })),
