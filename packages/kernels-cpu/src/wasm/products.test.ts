@@ -101,13 +101,16 @@ const layouts = {
 } as const;
 type Layout = keyof typeof layouts;
 
+/** What is stored of a sum: itself, where tiles add up right there, or more. */
+const bodies = ["acc", "acc + s[j]"] as const;
+
 /** A product in which the sizes are numbers, or symbols. */
 function product(
   layout: Layout,
   m: number | string,
   n: number,
   k: number | string,
-  head = "",
+  { head = "", body = bodies[1] as string } = {},
 ): string {
   const [xType, x, wType, w] = layouts[layout];
   const type = (text: string): string =>
@@ -122,7 +125,7 @@ function product(
     );
   return `kernel k { ${head} read x: ${type(xType)} read w: ${type(wType)} read s: f32[${n}] read p: i32[${m}] write y: f32[${m}, ${n}]
     contract rows i < ${m}, columns j < ${n}, depth k < ${k} lhs ${x} rhs ${w}
-    result acc { store y[i, j] = acc + s[j] } }`;
+    result acc { store y[i, j] = ${body} } }`;
 }
 
 const permutation = (length: number): HostTensor =>
@@ -146,11 +149,12 @@ describe.each(allLayouts)("%s", (layout) => {
       [7, 17, 9],
       [13, 5, 131],
     ];
-    for (const [m, n, k] of some) await check(product(layout, m, n, k), { p: permutation(m) });
+    for (const [i, [m, n, k]] of some.entries())
+      await check(product(layout, m, n, k, { body: bodies[i % 2]! }), { p: permutation(m) });
     const size = fc.integer({ min: 1, max: 40 });
     await fc.assert(
-      fc.asyncProperty(size, size, size, (m, n, k) =>
-        check(product(layout, m, n, k), { p: permutation(m) }),
+      fc.asyncProperty(size, size, size, fc.constantFrom(...bodies), (m, n, k, body) =>
+        check(product(layout, m, n, k, { body }), { p: permutation(m) }),
       ),
       { numRuns: 8 },
     );
@@ -160,7 +164,7 @@ describe.each(allLayouts)("%s", (layout) => {
     const backend = createWasmBackend();
     const most = 11;
     const K = 262;
-    const text = (m: number): string => product(layout, m, 13, K);
+    const text = (m: number): string => product(layout, m, 13, K, { body: "acc" });
     const all = await run(backend, text(most), { p: identity(most) });
     for (const m of [1, 2, 4, 5]) {
       const x = fill("f32", parseKernel(text(most)).buffers[0]!.shape as number[], 0);
@@ -203,15 +207,18 @@ function columnsOf({ shape, data }: HostTensor, m: number): HostTensor {
 }
 
 describe("products", () => {
-  it("cross the blocks of rows, columns and depth", async () => {
-    await check(product("left and right along the depth", 101, 9, 515), { p: permutation(101) });
-    await check(product("right along the columns", 3, 530, 261), { p: permutation(3) });
-    await check(product("both across", 8, 521, 10), { p: permutation(8) });
+  it.each(bodies)("cross the blocks of rows, columns and depth, storing %s", async (body) => {
+    const of = (layout: Layout, m: number, n: number, k: number) =>
+      check(product(layout, m, n, k, { body }), { p: permutation(m) });
+    await of("left and right along the depth", 101, 9, 515);
+    await of("right along the columns", 3, 530, 261);
+    await of("both across", 8, 521, 10);
+    await of("both across", 102, 24, 10);
   });
 
-  it("of sizes known at run time, none at all included", async () => {
+  it.each(bodies)("of sizes known at run time, none at all included, storing %s", async (body) => {
     const head = "size M in 0..40 size K in 0..300";
-    const text = product("left and right along the depth", "M", 10, "K", head);
+    const text = product("left and right along the depth", "M", 10, "K", { head, body });
     for (const [M, K] of [
       [0, 3],
       [1, 0],
@@ -231,6 +238,38 @@ describe("products", () => {
         parallel b < 2 { parallel e < 4 {
           contract rows r < 30 from o[e] to o[e + 1], columns j < 6, depth k < 8
           lhs x[b, r, k] rhs w[e, j, k] result acc { store y[b, r, j] = acc } } } }`,
+      { o: offsets },
+    ));
+
+  it("of each expert's rows, with whole tiles and parts of them", () =>
+    check(
+      `kernel k { read x: f32[2, 30, 8] read w: f32[4, 20, 8] read o: i32[5] write y: f32[2, 30, 20]
+        parallel b < 2 { parallel e < 4 {
+          contract rows r < 30 from o[e] to o[e + 1], columns j < 20, depth k < 8
+          lhs x[b, r, k] rhs w[e, j, k] result acc { store y[b, r, j] = acc } } } }`,
+      { o: offsets },
+    ));
+
+  it("of one row of sums after the other, stored across", () =>
+    check(
+      `kernel k { read x: f32[14, 8] read w: f32[20, 8] write y: f32[20, 14]
+        contract rows i < 14, columns j < 20, depth k < 8
+        lhs x[i, k] rhs w[j, k] result acc { store y[j, i] = acc } }`,
+    ));
+
+  it("stored in rows that come in pairs", () =>
+    check(
+      `kernel k { read x: f32[14, 8] read w: f32[20, 8] write y: f32[7, 2, 20]
+        contract rows i < 14, columns j < 20, depth k < 8
+        lhs x[i, k] rhs w[j, k] result acc { store y[i / 2, 1 - i % 2, j] = acc } }`,
+    ));
+
+  it("sum over each expert's rows, in whole tiles, also of no rows", () =>
+    check(
+      `kernel k { read a: f32[30, 14] read b: f32[30, 20] read o: i32[5] write y: f32[4, 14, 20]
+        parallel e < 4 {
+          contract rows i < 14, columns j < 20, depth r < 30 from o[e] to o[e + 1]
+          lhs a[r, i] rhs b[r, j] result acc { store y[e, i, j] = acc } } }`,
       { o: offsets },
     ));
 

@@ -6,12 +6,14 @@
 import type { Contract } from "@millrace/graph";
 import type { ContractChoice } from "../configure/contract.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import type { SumsOfBlock } from "./tile-sums.ts";
+import { directSums, finishBlock, fullPanels, pushTarget } from "./tile-sums.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { fusedTile, plainTile, TILE_DEPTH } from "./micro-kernel.ts";
 import { packPanels } from "./packing.ts";
 import type { Product } from "./product.ts";
-import { arithmeticOf, each, eachBlock, productOf, runBody } from "./product.ts";
+import { arithmeticOf, each, eachBlock, productOf } from "./product.ts";
 import type { Value } from "./values.ts";
 
 /** The product by tiles. */
@@ -20,6 +22,7 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
   const { rowBlock, columnBlock, depthBlock } = choice;
+  const direct = directSums(k, product);
   const tile = k.input.library.get(k.input.relaxed ? fusedTile : plainTile);
   const padded = (size: Value): Value =>
     size.kind === "constant" && size.value % TILE_DEPTH === 0
@@ -54,6 +57,14 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
     eachBlock(k, rows.length, rowBlock, (rowOffset, rowCount) => {
       const firstRow = add(rows.first, rowOffset);
       const rowPanels = groups(rowCount, TILE_ROWS);
+      const block: SumsOfBlock = {
+        firstRow,
+        rows: rowCount,
+        fullRows: fullPanels(k, rows, rowCount, TILE_ROWS),
+        firstColumn,
+        columns: columnCount,
+        fullColumns: fullPanels(k, columns, columnCount, TILE_COLUMNS),
+      };
       eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
         const steps = paddedDepth(depthCount);
         packPanels(k, lhs, {
@@ -72,21 +83,14 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
             const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);
             e.emit(left);
             e.emit(add(rhsBlock(depthOffset), mul(columnPanel, steps, TILE_COLUMNS * 4)));
-            e.emit(
-              add(
-                mul(rowPanel, TILE_ROWS * columnBlock * 4),
-                mul(columnPanel, TILE_COLUMNS * 4),
-                scratch.sums,
-              ),
-            );
-            f.i32(columnBlock * 4);
+            pushTarget(k, product, direct, block, { row: rowPanel, column: columnPanel });
             e.emit(add(left, mul(steps, TILE_ROWS * 4)));
             e.emit(depthOffset);
             f.call(tile);
           }),
         );
       });
-      runBody(k, product, { firstRow, rows: rowCount, firstColumn, columns: columnCount });
+      finishBlock(k, product, direct, block);
     });
   });
 }

@@ -1,0 +1,180 @@
+/**
+ * Where the sums of a block are added up, and what is done with them. In: a product. Out: for each tile an address: in memory of the
+ * thread's own, from which the statement's body takes them, or, where the body only stores them in rows, right where they belong.
+ * Panels that are not full always go the first way.
+ */
+import type { Expr } from "@millrace/graph";
+import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import type { IndexPart } from "../configure/merge-index.ts";
+import { mergeIndex } from "../configure/merge-index.ts";
+import { variesWith } from "../configure/stride.ts";
+import type { KernelEmitter } from "./kernel-emitter.ts";
+import type { Extent, Product } from "./product.ts";
+import { arithmeticOf, runBody } from "./product.ts";
+import type { Value } from "./values.ts";
+
+export interface DirectSums {
+  readonly rowBytes: Value;
+  /** Address of the sum of a row and a column; the columns of a row are neighbours. */
+  readonly address: (row: Value, column: Value) => Value;
+}
+
+const isAxis = (part: IndexPart | undefined, axis: string): boolean =>
+  part?.index.kind === "axis" && part.index.name === axis;
+
+const dependsOn = (expr: Expr, axis: string): boolean =>
+  variesWith(expr, { axis, lets: new Map(), varying: new Set() });
+
+/** Undefined where the body does more than that, or there is nothing to add up. */
+export function directSums(k: KernelEmitter, product: Product): DirectSums | undefined {
+  const { statement, rows, columns, depth } = product;
+  const [store, ...rest] = statement.body;
+  if (store?.kind !== "store" || rest.length > 0) return undefined;
+  if (store.value.kind !== "local" || store.value.name !== statement.result) return undefined;
+  if (depth.length.kind === "constant" && depth.length.value === 0) return undefined;
+  const { dtype, shape, strides } = k.buffer(store.buffer);
+  if (dtype !== "f32") return undefined;
+  const parts = mergeIndex(store.index, shape);
+  const row = parts.find((part) => isAxis(part, rows.axis));
+  const column = parts.at(-1);
+  if (!row || !isAxis(column, columns.axis) || column!.dimension !== shape.length - 1)
+    return undefined;
+  const others = parts.filter((part) => part !== row && part !== column);
+  if (others.some(({ index }) => [rows, columns].some(({ axis }) => dependsOn(index, axis))))
+    return undefined;
+  const { add, mul } = arithmeticOf(k);
+  return {
+    rowBytes: mul(strides[row.dimension]!, 4),
+    address: (rowIndex, columnIndex) => {
+      let address: Value | undefined;
+      k.scoped(() => {
+        k.bind(rows.axis, rowIndex);
+        k.bind(columns.axis, columnIndex);
+        const access = k.access(store.buffer, store.index);
+        address = add(access.address, access.offset);
+      });
+      return address!;
+    },
+  };
+}
+
+/** The panels of a block that are full, and whether all are. */
+export interface FullPanels {
+  readonly count: Value;
+  readonly all: boolean;
+}
+
+export function fullPanels(
+  k: KernelEmitter,
+  { multiple = 1 }: Extent,
+  length: Value,
+  width: number,
+): FullPanels {
+  const even = length.kind === "constant" ? length.value % width === 0 : multiple % width === 0;
+  return { count: k.table.apply("div", [length, k.table.integer(width)]), all: even };
+}
+
+/** A block of sums, tile by tile. */
+export interface SumsOfBlock {
+  readonly firstRow: Value;
+  readonly rows: Value;
+  readonly fullRows: FullPanels;
+  readonly firstColumn: Value;
+  readonly columns: Value;
+  readonly fullColumns: FullPanels;
+}
+
+/** Pushes where a tile's sums are added up, and the bytes from one row of them to the next. */
+export function pushTarget(
+  k: KernelEmitter,
+  { scratch, choice }: Product,
+  direct: DirectSums | undefined,
+  { firstRow, fullRows, firstColumn, fullColumns }: SumsOfBlock,
+  panel: { readonly row: Value; readonly column: Value },
+): void {
+  const { f, e, table } = k;
+  const { add, mul } = arithmeticOf(k);
+  const own = add(
+    mul(panel.row, TILE_ROWS * choice.columnBlock * 4),
+    mul(panel.column, TILE_COLUMNS * 4),
+    scratch.sums,
+  );
+  const ownBytes = table.integer(choice.columnBlock * 4);
+  if (!direct) {
+    e.emit(own);
+    e.emit(ownBytes);
+    return;
+  }
+  const place = direct.address(
+    add(firstRow, mul(panel.row, TILE_ROWS)),
+    add(firstColumn, mul(panel.column, TILE_COLUMNS)),
+  );
+  const tests = [
+    ...(fullRows.all ? [] : [table.apply("lt", [panel.row, fullRows.count])]),
+    ...(fullColumns.all ? [] : [table.apply("lt", [panel.column, fullColumns.count])]),
+  ];
+  if (tests.length === 0) {
+    e.emit(place);
+    e.emit(direct.rowBytes);
+    return;
+  }
+  const isFull = tests.reduce((a, b) => table.apply("and", [a, b]));
+  for (const [whenFull, otherwise] of [
+    [place, own],
+    [direct.rowBytes, ownBytes],
+  ] as const) {
+    e.emit(whenFull);
+    e.emit(otherwise);
+    e.emit(isFull);
+    f.op("select");
+  }
+}
+
+/** Runs the body on the sums that are not where they belong yet: all of them, or those of panels that are not full. */
+export function finishBlock(
+  k: KernelEmitter,
+  product: Product,
+  direct: DirectSums | undefined,
+  block: SumsOfBlock,
+): void {
+  const { f, e } = k;
+  const { length } = product.depth;
+  if (!direct) runBody(k, product, block);
+  else if (length.kind === "constant") finishPanels(k, product, block);
+  else {
+    // No tile has been there where there is nothing to add up: an expert without tokens.
+    e.emit(length);
+    f.ifElse(
+      () => e.branch(() => finishPanels(k, product, block)),
+      () => e.branch(() => runBody(k, product, block)),
+    );
+  }
+}
+
+function finishPanels(
+  k: KernelEmitter,
+  product: Product,
+  { firstRow, rows, fullRows, firstColumn, columns, fullColumns }: SumsOfBlock,
+): void {
+  const { add, sub, mul } = arithmeticOf(k);
+  const { scratch, choice } = product;
+  const from = (offset: Value): Product => ({
+    ...product,
+    scratch: { ...scratch, sums: add(scratch.sums, offset) },
+  });
+  const [row, column] = [mul(fullRows.count, TILE_ROWS), mul(fullColumns.count, TILE_COLUMNS)];
+  if (!fullRows.all)
+    runBody(k, from(mul(row, choice.columnBlock * 4)), {
+      firstRow: add(firstRow, row),
+      rows: sub(rows, row),
+      firstColumn,
+      columns,
+    });
+  if (!fullColumns.all)
+    runBody(k, from(mul(column, 4)), {
+      firstRow,
+      rows: row,
+      firstColumn: add(firstColumn, column),
+      columns: sub(columns, column),
+    });
+}
