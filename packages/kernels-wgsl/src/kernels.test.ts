@@ -406,6 +406,33 @@ describe("tiles", () => {
         inputs: { offsets: hostTensor("i32", [5], [0, 20, 20, 33, 90]) },
       },
     ));
+  it.each([
+    [[0, 0, 0, 96, 96]],
+    [[0, 32, 64, 96, 96]],
+    [[0, 1, 33, 65, 96]],
+    [[0, 96, 96, 96, 96]],
+    [[0, 31, 32, 95, 96]],
+  ])("of experts whose rows begin at %j", (offsets) =>
+    expectSame(
+      `kernel k {
+        read offsets: i32[5]
+        read x: f32[96, 8]
+        read w: f32[4, 10, 8]
+        write y: f32[96, 10]
+        parallel e < 4 {
+          contract rows m < 96 from offsets[e] to offsets[e + 1], columns n < 10, depth k < 8
+            lhs x[m, k] rhs w[e, n, k]
+            result p { store y[m, n] = p }
+        }
+      }`,
+      {
+        form: /tiles of 32 by 32/,
+        tolerance: 1e-5,
+        capabilities: { software: true },
+        inputs: { offsets: hostTensor("i32", [5], offsets) },
+      },
+    ),
+  );
   it("over the rows of each expert", () =>
     expectSame(
       `kernel k {

@@ -22,6 +22,8 @@ import type { BlockForm, LinesForm, ProductForm } from "./contract.ts";
 import { chooseBlock, chooseProduct } from "./contract.ts";
 import type { Grid, GridStep } from "./grid.ts";
 import { openGrid } from "./grid.ts";
+import type { Ragged } from "./ragged.ts";
+import { raggedOf } from "./ragged.ts";
 
 export type Form =
   /** One invocation per point of the grid, or per `elements` neighbours of its last axis, which fill whole words. */
@@ -38,6 +40,8 @@ export interface Segment extends Grid {
   readonly workgroup: number;
   /** How packed elements are stored, by memory. */
   readonly packed: ReadonlyMap<number, PackedStore>;
+  /** Where rows are those of experts: workgroups are started for rows that there are, not for all that each may have. */
+  readonly ragged?: Ragged;
 }
 
 export type Configuration = readonly Segment[];
@@ -81,7 +85,8 @@ function chooseForm(
     const count = product.kind === "lines" ? neighbours(product) : 4;
     const packed = packedStores(kernel, body, columns, memories, capabilities, count);
     const workgroup = product.kind === "tile" ? product.across * product.down : product.workgroup;
-    return { form: product, workgroup, packed };
+    const ragged = raggedOf(grid, contract);
+    return { form: product, workgroup, packed, ...(ragged && { ragged }) };
   }
   const atomic = atomically(kernel, grid.body, memories, capabilities);
   if (contains(grid.body, ({ kind }) => kind === "array")) {

@@ -4,16 +4,9 @@
  * are numbered in rows of 32,768, since a device limits each dimension of a dispatch.
  */
 import type { Dim, Kernel } from "@millrace/graph";
-import { evaluateDim, visitExpr } from "@millrace/graph";
+import { addDims, evaluateDim, multiplyDims } from "@millrace/graph";
 import type { WgslCapabilities } from "../capabilities.ts";
-import {
-  hasBounds,
-  isMultiple,
-  loadsQuad,
-  Memories,
-  quad,
-  quadAxis,
-} from "../configure/accesses.ts";
+import { hasBounds } from "../configure/accesses.ts";
 import type { Segment } from "../configure/configure.ts";
 import type { GridStep } from "../configure/grid.ts";
 import type { Binding, Sharing } from "./bindings.ts";
@@ -25,9 +18,11 @@ import { Library } from "./library.ts";
 import { emitLines } from "./lines.ts";
 import { emitMatrices, matrixTypes } from "./matrices.ts";
 import { Names } from "./names.ts";
+import { openRagged } from "./ragged.ts";
 import { SizeTable } from "./sizes.ts";
 import { StatementEmitter } from "./statements.ts";
 import { emitTile } from "./tile.ts";
+import { vectorMemories } from "./vectors.ts";
 import type { Value } from "./values.ts";
 import { integerValue, named } from "./values.ts";
 import { Writer } from "./writer.ts";
@@ -94,8 +89,14 @@ export function emitSegment(
   const { form, workgroup } = segment;
   const emitter = new StatementEmitter(x, segment);
   const factors = factorsOf(segment);
-  emitGrid(x, segment, factors, (points) =>
-    openSteps(x, emitter, segment, points, () => {
+  const inTile = (points: readonly Value[], body: (points: readonly Value[]) => void): void => {
+    const tile = tileOf(form);
+    if (!segment.ragged || !tile) return openSteps(x, emitter, segment, points, () => body(points));
+    const [slot, column] = points as [Value, Value];
+    openRagged(x, emitter, segment.ragged, tile.rows, slot, (row) => body([row, column]));
+  };
+  emitGrid(x, segment, factors, (all) =>
+    inTile(all, (points) => {
       if (form.kind === "tile") emitTile(x, emitter, form, segment.body, points);
       else if (form.kind === "matrices") emitMatrices(x, emitter, form, segment.body, points);
       else if (form.kind === "block") emitBlock(x, emitter, segment.body, capabilities);
@@ -139,66 +140,36 @@ const subgroupInputs =
   "@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_size) subgroup_size: u32, @builtin(subgroup_invocation_id) own: u32";
 const numberOfLane = "  let lane = subgroup * subgroup_size + own;";
 
-/** Memories that a product reads in fours and nothing stores to: they are arrays of vectors. */
-function vectorMemories(
-  kernel: Kernel,
-  sharing: Sharing,
-  { form, body }: Segment,
-  bindings: readonly Binding[],
-): ReadonlySet<number> {
-  const found = new Set<number>();
-  const [contract] = body;
-  if ((form.kind !== "tile" && form.kind !== "lines") || contract?.kind !== "contract")
-    return found;
-  const memories = new Memories(kernel, sharing);
-  const stored = memories.stored(body);
-  for (const side of ["lhs", "rhs"] as const) {
-    const { along, unit } = quadAxis(contract, side, memories);
-    if (unit === 1) continue;
-    const range = side === "lhs" ? contract.rows : contract.columns;
-    const { axis } = along === "range" ? range : contract.depth;
-    visitExpr(contract[side], (part) => {
-      const shape = part.kind === "load" ? memories.buffer(part.buffer)?.shape : undefined;
-      if (part.kind === "load" && loadsQuad(part, axis, shape)) found.add(memories.of(part.buffer));
-    });
-  }
-  return new Set(
-    bindings.flatMap(({ members, dtype, parts, half }) => {
-      const [memory] = members as [number];
-      const whole = members.every((member) =>
-        isMultiple(kernel.buffers[member]!.shape.at(-1) ?? 1, quad),
-      );
-      const fits =
-        found.has(memory) &&
-        !stored.has(memory) &&
-        parts === 1 &&
-        (half || dtype === "f32") &&
-        whole;
-      return fits ? [memory] : [];
-    }),
-  );
-}
-
 /** The grid from the outside in; the last axis counts in elements of one invocation, products add their tiles. */
-function factorsOf({ steps, form, body }: Segment): LaunchGrid["factors"] {
+function factorsOf({ steps, form, body, ragged }: Segment): LaunchGrid["factors"] {
   const factors = steps.flatMap((step) =>
     step.kind === "axis" ? [{ extent: step.range.extent, per: 1 }] : [],
   );
   if (form.kind === "each" && form.elements > 1)
     factors.push({ ...factors.pop()!, per: form.elements });
   const contract = body[0];
-  if (contract?.kind !== "contract") return factors;
-  if (form.kind === "tile" || form.kind === "matrices")
-    factors.push(
-      { extent: contract.rows.extent, per: form.tileRows },
-      { extent: contract.columns.extent, per: form.tileColumns },
-    );
-  if (form.kind === "lines")
-    factors.push(
-      { extent: contract.rows.extent, per: form.rows },
-      { extent: contract.columns.extent, per: form.columns },
-    );
-  return factors;
+  const tile = tileOf(form);
+  if (contract?.kind !== "contract" || !tile) return factors;
+  const columns = { extent: contract.columns.extent, per: tile.columns };
+  if (!ragged) return [...factors, { extent: contract.rows.extent, per: tile.rows }, columns];
+  // One more for each range than all rows fill.
+  const more = multiplyDims(ragged.range.extent, tile.rows);
+  return [{ extent: addDims(contract.rows.extent, more), per: tile.rows }, columns];
+}
+
+/** Rows and columns of a workgroup. */
+function tileOf(
+  form: Segment["form"],
+): { readonly rows: number; readonly columns: number } | undefined {
+  switch (form.kind) {
+    case "tile":
+    case "matrices":
+      return { rows: form.tileRows, columns: form.tileColumns };
+    case "lines":
+      return { rows: form.rows, columns: form.columns };
+    default:
+      return undefined;
+  }
 }
 
 /** Finds the point: one number per factor. */
