@@ -65,7 +65,10 @@ function browserGpu(): GPU | undefined {
 /** Dawn's adapters, by options of its own; those of a browser where there is one. */
 async function adapterSource({ gpu, adapter }: DeviceOptions): Promise<GPU> {
   const given = gpu ?? browserGpu();
-  if (given) return given;
+  if (given) {
+    kept.add(given);
+    return given;
+  }
   const { create } = await loadDawn();
   const chosen = adapter === undefined ? [] : [`adapter=${adapter}`];
   // Browsers hide how fast a page's shaders are to within 65 microseconds; a process may know.

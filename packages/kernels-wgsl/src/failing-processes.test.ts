@@ -35,7 +35,7 @@ function runScript(body: string, env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(
       process.execPath,
-      ["--conditions=millrace-source", "--input-type=module", "--eval", script],
+      ["--expose-gc", "--conditions=millrace-source", "--input-type=module", "--eval", script],
       { env: { ...process.env, ...env }, timeout: 60_000 },
     );
     let stdout = "";
@@ -71,6 +71,29 @@ describe("a process without", () => {
       rmSync(folder, { recursive: true });
     }
   });
+});
+
+it("a process that runs a program for long holds no more memory than before", async () => {
+  const webgpu = JSON.stringify(import.meta.resolve("webgpu"));
+  const { status, stdout } = await runScript(`
+    const { create } = await import(${webgpu});
+    const backend = await createWgslBackend({ gpu: create(["backend=null"]) });
+    const program = await compile(layer(), backend);
+    const heapAfter = async (runs) => {
+      for (let i = 0; i < runs; i++) await program.run({ x });
+      for (let i = 0; i < 3; i++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return process.memoryUsage().heapUsed;
+    };
+    const before = await heapAfter(500);
+    const grown = (await heapAfter(3000)) - before;
+    console.log(grown < 700_000 ? "flat" : grown + " bytes more");
+    backend.dispose();
+  `);
+  expect(stdout).toBe("flat\n");
+  expect(status).toBe(0);
 });
 
 describe.skipIf(noAdapter)("a process whose device is lost", () => {

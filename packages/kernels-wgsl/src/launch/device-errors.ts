@@ -22,18 +22,21 @@ const problems: Readonly<Record<(typeof filters)[number], string>> = {
 /** Watches a device. */
 export class DeviceGuard {
   readonly #device: GPUDevice;
-  /** Rejects when the device is lost; resolves never. */
-  readonly #lost: Promise<never>;
+  /** Ends everything that is waited for. A promise of the loss, raced by all of it, would keep each of them for ever. */
+  readonly #waiting = new Set<() => void>();
   #loss: GPUDeviceLostInfo | undefined;
 
   constructor(device: GPUDevice) {
     this.#device = device;
-    this.#lost = device.lost.then((info) => {
-      this.#loss = info;
-      throw this.#lossError();
-    });
     // Whoever waits hears of it; a loss while nobody waits is told to the next who does.
-    this.#lost.catch(() => undefined);
+    device.lost.then(
+      (info) => {
+        this.#loss = info;
+        for (const stop of this.#waiting) stop();
+        return undefined;
+      },
+      () => undefined,
+    );
     // Everything is done within scopes; what still gets out must not end the process, nor be lost without a trace.
     device.addEventListener("uncapturederror", (event) => {
       console.warn(`WebGPU: ${event.error.message}`);
@@ -107,12 +110,22 @@ export class DeviceGuard {
   /** Waits for a promise of the device, or for its loss. */
   async wait<T>(where: string, promise: Promise<T>): Promise<T> {
     try {
-      return await Promise.race([promise, this.#lost]);
+      return await this.#untilLost(promise);
     } catch (error) {
       // A pending operation is often rejected a moment before the loss is announced.
       await new Promise((resolve) => setTimeout(resolve, 0));
       throw this.#translate(where, error);
     }
+  }
+
+  #untilLost<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const stop = (): void => reject(this.#lossError());
+      const end = (): void => void this.#waiting.delete(stop);
+      this.#waiting.add(stop);
+      promise.then(resolve, reject).finally(end);
+      if (this.#loss) stop();
+    });
   }
 
   #translate(where: string, error: unknown): unknown {
