@@ -142,7 +142,24 @@ describe("an invocation per element", () => {
         { form: /atomic words/ },
       ));
   }
-  it("of all f16 codes, as what they are", () =>
+  it.each(["e4m3fn", "e5m2"] as const)("of all %s codes", (dtype) =>
+    expectSame(
+      `kernel k {
+        read a: ${dtype}[256]
+        write y: f32[256]
+        write z: ${dtype}[256]
+        parallel i < 256 {
+          store y[i] = select(a[i] == a[i], a[i], 7.0)
+          store z[i] = a[i]
+        }
+      }`,
+      {
+        form: /an invocation per 4/,
+        inputs: { a: { dtype, shape: [256], data: Uint8Array.from({ length: 256 }, (_, i) => i) } },
+      },
+    ),
+  );
+  it.each([true, false])("of all f16 codes, as what they are: %s", (f16) =>
     expectSame(
       `kernel k {
         read a: f16[256, 256]
@@ -157,8 +174,10 @@ describe("an invocation per element", () => {
         } }
       }`,
       {
-        form: /an invocation each over i < 256, j < 256, workgroup 64$/,
-        capabilities: { f16: true },
+        form: f16
+          ? /an invocation each over i < 256, j < 256, workgroup 64$/
+          : /over i < 256, j < 256, workgroup 64, atomic words/,
+        capabilities: { f16 },
         inputs: {
           a: {
             dtype: "f16",
@@ -176,7 +195,8 @@ describe("an invocation per element", () => {
           ),
         },
       },
-    ));
+    ),
+  );
   it("of f16 in tiles and in parts", () =>
     expectSame(
       `kernel k {

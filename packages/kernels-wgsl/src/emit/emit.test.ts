@@ -208,8 +208,9 @@ describe("WGSL", () => {
       var<workgroup> rhs_tile_: array<vec4<f32>, 144>;
       fn decode_e4m3fn(code: u32) -> f32 {
         let m = code & 0x7fu;
-        var bits = (m << 20u) + 0x3c000000u;
-        if (m < 0x8u) { bits = bitcast<u32>(f32(m) * 0.001953125f); }
+        let value = bitcast<f32>((m << 20u) + 0x3c000000u);
+        // Without its exponent a small number was read as half of itself and half of the smallest normal one.
+        var bits = bitcast<u32>(select(value, value * 2.0f - 0.015625f, m < 0x8u));
         if (m == 0x7fu) { bits = 0x7fc00000u; }
         return bitcast<f32>(bits | ((code & 0x80u) << 24u));
       }

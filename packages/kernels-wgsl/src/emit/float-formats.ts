@@ -36,7 +36,7 @@ function functionsOf(dtype: keyof typeof formats): readonly LibraryFunction[] {
   const { width, mantissaBits, bias, overflow, nan } = format;
   const signBit = 1 << (width - 1);
   const shift = 23 - mantissaBits;
-  const smallest = 2 ** (1 - bias - mantissaBits);
+  const smallestNormal = 2 ** (1 - bias);
   const rebias = (127 - bias) << 23;
   return [
     {
@@ -44,8 +44,9 @@ function functionsOf(dtype: keyof typeof formats): readonly LibraryFunction[] {
       text: `
 fn decode_${dtype}(code: u32) -> f32 {
   let m = code & ${hex(signBit - 1)};
-  var bits = (m << ${shift}u) + ${hex(rebias)};
-  if (m < ${hex(1 << mantissaBits)}) { bits = bitcast<u32>(f32(m) * ${smallest}f); }
+  let value = bitcast<f32>((m << ${shift}u) + ${hex(rebias)});
+  // Without its exponent a small number was read as half of itself and half of the smallest normal one.
+  var bits = bitcast<u32>(select(value, value * 2.0f - ${smallestNormal}f, m < ${hex(1 << mantissaBits)}));
   ${specials(dtype, format)}
   return bitcast<f32>(bits | ((code & ${hex(signBit)}) << ${32 - width}u));
 }`,
