@@ -6,7 +6,11 @@ import {
   add,
   argmax,
   cumulativeSum,
+  dequantizeGroups,
   dotGeneral,
+  encodeGroups,
+  groupLinear,
+  groupRaggedDot,
   hostTensor,
   linear,
   max,
@@ -49,6 +53,8 @@ export function describeProducts(context: SuiteContext): void {
         },
         timeout,
       );
+    if (hasDTypes("i8", "i16", "u8"))
+      test("products with weights in 8 and 4 bits", () => checkGroups(context), timeout);
     test("batched, transposed and mixed products", () => checkBatched(context), timeout);
     test("ragged products, with empty groups", () => checkRagged(context), timeout);
     test(
@@ -86,6 +92,38 @@ function checkLinear(
     },
     context,
   );
+}
+
+async function checkGroups(context: SuiteContext): Promise<void> {
+  for (const bits of [8, 4] as const)
+    for (const [m, n, k, group] of [
+      [1, 5, 64, 32],
+      [7, 33, 128, 64],
+    ] as const) {
+      const matrix = encodeGroups(seededTensor("f32", [n, k], 2), bits, group);
+      const experts = encodeGroups(seededTensor("f32", [2, n, k], 3), bits, group);
+      const inputs = {
+        x: seededTensor("f32", [m, k], 1),
+        codes: matrix.codes,
+        scales: matrix.scales,
+        expertCodes: experts.codes,
+        expertScales: experts.scales,
+        offsets: hostTensor("i32", [3], [0, m - 1, m]),
+      };
+      await checkSample(
+        {
+          name: `groups of ${bits} bits, ${m} ${n} ${k}`,
+          inputs,
+          declare: (_, { x, codes, scales, expertCodes, expertScales, offsets }) => ({
+            y: groupLinear(x!, codes!, scales!),
+            ragged: groupRaggedDot(x!, expertCodes!, expertScales!, offsets!),
+            values: dequantizeGroups(codes!, scales!),
+          }),
+          relative: 1e-5,
+        },
+        context,
+      );
+    }
 }
 
 function checkBatched(context: SuiteContext): Promise<void> {
