@@ -149,10 +149,8 @@ describe("doctor", () => {
 describe("an adapter", () => {
   const shaders = ["compile", "--preset", "tiny", "--graph", "decode", "--print", "kernels"];
   it("that is not there is told from those that are", async () => {
-    const { status, stdout, stderr } = await run(
-      ...shaders,
-      ...["--device", "gpu", "--adapter", "no such"],
-    );
+    const gpu = ["--device", "gpu", "--adapter", "no such"];
+    const { status, stdout, stderr } = await run(...shaders, ...gpu);
     expect(status).toBe(1);
     expect(stdout).toBe("");
     expect(stderr).toMatch(
