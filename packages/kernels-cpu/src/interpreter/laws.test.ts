@@ -31,7 +31,7 @@ import {
   topK,
 } from "@millrace/graph";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 import { createInterpreterBackend } from "./backend.ts";
 import { interpret } from "./interpret.ts";
@@ -203,6 +203,9 @@ test("two backends agree in a kernel, unless one is broken", async () => {
   const broken = checkKernel(doubling, contents, { backend: brokenBackend(slipped), reference });
   await expect(broken).rejects.toThrow(/Property failed/);
 });
+
+// Some tests run all of the suite, maybe on a machine that has other things to do.
+vi.setConfig({ testTimeout: 240_000 });
 
 /** Runs the suite on a backend and gives the names of the tests that failed. */
 async function failures(broken: Backend): Promise<readonly string[]> {
