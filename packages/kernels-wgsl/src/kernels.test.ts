@@ -398,6 +398,12 @@ describe("tiles", () => {
         form: /tiles of 32 by 32 by 16/,
         sizes: { T },
       }));
+  it("of a long sum", () =>
+    expectSame(product("40", "33", "150"), {
+      ...close,
+      form: /tiles of 32 by 32 by 32/,
+      capabilities: { workgroupBytes: 49152 },
+    }));
   it("of a software device", () =>
     expectSame(product("T", "33", "20"), {
       ...close,

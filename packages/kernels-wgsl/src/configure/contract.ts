@@ -129,9 +129,11 @@ export function fittingTiles(
     if (across * down > maxInvocations) return [];
     const [tileRows, tileColumns] = [down * perRow, across * perColumn];
     const bytes = (depth: number): number => (tileRows + tileColumns + 8) * depth * 4;
-    const tileDepth = [16, 8].find(
-      (depth) => bytes(depth) <= workgroupBytes && (depth === 8 || k > 8),
-    );
+    // Small tiles wait for memory more than they compute: they fetch more at once, while there is room for several beside each other.
+    const deep = !software && k >= 128 && 4 * bytes(32) <= workgroupBytes;
+    const tileDepth = deep
+      ? 32
+      : [16, 8].find((depth) => bytes(depth) <= workgroupBytes && (depth === 8 || k > 8));
     if (tileDepth === undefined) return [];
     return [{ kind: "tile", across, down, tileRows, tileColumns, tileDepth }];
   });
