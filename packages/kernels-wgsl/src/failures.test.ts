@@ -80,6 +80,41 @@ describe("a device that is lost", () => {
     await expect(running).rejects.toThrow(/the device was lost \(destroyed.* at layer\. /);
   });
 
+  it.skipIf(noAdapter)("in the middle of reads and writes, which leave no buffer", async () => {
+    const on = await backend();
+    const store = on.createStore();
+    store.ensure([{ name: "s", type: { dtype: "u8", shape: [10] } }]);
+    const value = hostTensor("u8", [10], new Uint8Array(10));
+    await store.write("s", value);
+    const before = on.liveBuffers;
+    // The second writes part of a word, for which it reads the rest.
+    const work = [
+      store.read("s"),
+      store.write("s", hostTensor("u8", [1], [1]), 5),
+      store.read("s"),
+    ];
+    const settled = Promise.allSettled(work);
+    on.device.destroy();
+    for (const outcome of await settled)
+      expect(outcome.status === "rejected" && (outcome.reason as Error).message).toMatch(
+        /the device was lost \(destroyed.*\) at state "s"\. /,
+      );
+    expect(on.liveBuffers).toBe(before);
+    store.dispose();
+  });
+
+  it.skipIf(noAdapter)("in a run that is measured", async () => {
+    const on = await backend();
+    const program = await compile(layer(), on);
+    const before = on.liveBuffers;
+    const running = program.profile({ x });
+    on.device.destroy();
+    await expect(running).rejects.toThrow(
+      /(the device was lost|has no timestamps).* at .*layer\. /,
+    );
+    expect(on.liveBuffers).toBe(before);
+  });
+
   it.skipIf(noAdapter)("before a run, a load and a write", async () => {
     const on = await backend();
     const program = await compile(layer(), on);
@@ -94,7 +129,9 @@ describe("a device that is lost", () => {
     );
     await expect(store.read("s")).rejects.toThrow(/the device was lost/);
     program.dispose();
+    program.store.dispose();
     store.dispose();
+    expect(on.liveBuffers).toBe(0);
   });
 });
 

@@ -136,14 +136,19 @@ export class DeviceMemory {
     where: string,
   ): Promise<Uint8Array<ArrayBuffer>> {
     if (bytes === 0) return new Uint8Array(0);
-    const target = await this.guard.scope(where, () => {
-      const readback = this.takeReadback(bytes);
-      const encoder = this.device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, offset, readback, 0, roundUp(bytes, 4));
-      this.device.queue.submit([encoder.finish()]);
-      return readback;
-    });
-    return this.readBack(target, bytes, where);
+    let readback: GPUBuffer | undefined;
+    try {
+      await this.guard.scope(where, () => {
+        readback = this.takeReadback(bytes);
+        const encoder = this.device.createCommandEncoder();
+        encoder.copyBufferToBuffer(buffer, offset, readback, 0, roundUp(bytes, 4));
+        this.device.queue.submit([encoder.finish()]);
+      });
+    } catch (error) {
+      if (readback) this.destroy(readback);
+      throw error;
+    }
+    return this.readBack(readback!, bytes, where);
   }
 
   /** Frees what is kept for later. */

@@ -280,11 +280,14 @@ class WgslExecutable implements Executable {
     const bound = bindSizes(program, inputs, sizes);
     expectTimestamps(capabilities, program.name);
     const { dispatches } = this.#expectPrepared();
-    const timestamps = await memory.guard.scope(
-      `the times of ${program.name}`,
-      () => new Timestamps(memory, dispatches.length, program.name),
-    );
+    const where = `the times of ${program.name}`;
+    let made: Timestamps | undefined;
     try {
+      // Also where the device then refuses them, they are given back.
+      const timestamps = await memory.guard.scope(
+        where,
+        () => (made = new Timestamps(memory, dispatches.length, program.name)),
+      );
       const outputs = await this.#execute(inputs, bound, timestamps);
       const times = await timestamps.read(program.name);
       const ran = dispatches.flatMap(({ step, grid }, i) =>
@@ -297,7 +300,7 @@ class WgslExecutable implements Executable {
       });
       return { outputs, profile: profileOf(program, bound, ["queue"], events) };
     } finally {
-      timestamps.dispose();
+      made?.dispose();
     }
   }
 
