@@ -110,8 +110,9 @@ function product(
   m: number | string,
   n: number,
   k: number | string,
-  { head = "", body = bodies[1] as string } = {},
+  options: { readonly head?: string; readonly body?: string } = {},
 ): string {
+  const { head = "", body = bodies[1] } = options;
   const [xType, x, wType, w] = layouts[layout];
   const type = (text: string): string =>
     text.replace(/\[.*/, (dims) =>
