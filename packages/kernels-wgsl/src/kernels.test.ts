@@ -404,6 +404,12 @@ describe("tiles", () => {
       form: /tiles of 32 by 32 by 32/,
       capabilities: { workgroupBytes: 49152 },
     }));
+  it("of few tiles and a long sum, whose parts are added", () =>
+    expectSame(product("40", "33", "600"), {
+      ...close,
+      form: /tiles of 32 by 32 by 64 in 4 parts over one point, workgroup 256/,
+      capabilities: { workgroupBytes: 32768 },
+    }));
   it("of a software device", () =>
     expectSame(product("T", "33", "20"), {
       ...close,

@@ -19,7 +19,7 @@ import {
   mentions,
 } from "./accesses.ts";
 import type { BlockForm, LinesForm, ProductForm } from "./contract.ts";
-import { chooseBlock, chooseProduct } from "./contract.ts";
+import { chooseBlock, chooseProduct, tileLanes } from "./contract.ts";
 import type { Grid, GridStep } from "./grid.ts";
 import { openGrid } from "./grid.ts";
 import type { Ragged } from "./ragged.ts";
@@ -84,7 +84,7 @@ function chooseForm(
     const { body, columns } = contract;
     const count = product.kind === "lines" ? neighbours(product) : 4;
     const packed = packedStores(kernel, body, columns, memories, capabilities, count);
-    const workgroup = product.kind === "tile" ? product.across * product.down : product.workgroup;
+    const workgroup = product.kind === "tile" ? tileLanes(product) : product.workgroup;
     const ragged = raggedOf(grid, contract);
     return { form: product, workgroup, packed, ...(ragged && { ragged }) };
   }
@@ -242,7 +242,7 @@ function describeForm(form: Form): string {
     case "block":
       return "a workgroup with arrays each";
     case "tile":
-      return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth}`;
+      return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth}${form.split ? ` in ${form.split} parts` : ""}`;
     case "matrices":
       return `tiles of ${form.tileRows} by ${form.tileColumns} by ${form.tileDepth} in matrices of ${form.rows} by ${form.columns} by ${form.depth}${form.scaled ? ", scaled every 128" : ""}`;
     case "lines":

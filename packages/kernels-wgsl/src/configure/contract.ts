@@ -21,7 +21,12 @@ export interface TileForm {
   readonly tileRows: number;
   readonly tileColumns: number;
   readonly tileDepth: number;
+  /** Into how many parts that depth is divided, each for as many invocations as a tile has; 1 if it is not there. */
+  readonly split?: number;
 }
+
+/** Invocations of a workgroup. */
+export const tileLanes = ({ across, down, split = 1 }: TileForm): number => across * down * split;
 
 /** Few rows: the operand of the columns is read once, from end to end, and all rows are multiplied with it on the way. */
 export interface LinesForm {
@@ -111,17 +116,34 @@ function chooseTile(
     least = time;
     best = tile;
   }
-  return best;
+  return best && divided(best, m, n, k, outer, { maxInvocations, workgroupBytes, software });
 }
+
+/** With few workgroups and a long sum, each has four times the invocations, which divide the depth. */
+function divided(
+  tile: TileForm,
+  m: number,
+  n: number,
+  k: number,
+  outer: number,
+  { maxInvocations, workgroupBytes, software }: Room,
+): TileForm {
+  const { tileRows, tileColumns } = tile;
+  const groups = Math.ceil(m / tileRows) * Math.ceil(n / tileColumns) * outer;
+  const made: TileForm = { ...tile, tileDepth: 64, split: 4 };
+  const bytes = (tileRows + tileColumns + 8) * made.tileDepth * 4 + tileRows * tileColumns * 4;
+  const pays = !software && k >= 512 && 2 * groups <= sideBySide;
+  return pays && tileLanes(made) <= Math.min(maxInvocations, 256) && bytes <= workgroupBytes
+    ? made
+    : tile;
+}
+
+type Room = Pick<WgslCapabilities, "maxInvocations" | "workgroupBytes" | "software">;
 
 /** Tiles that a device has room for. */
 export function fittingTiles(
   k: number,
-  {
-    maxInvocations,
-    workgroupBytes,
-    software,
-  }: Pick<WgslCapabilities, "maxInvocations" | "workgroupBytes" | "software">,
+  { maxInvocations, workgroupBytes, software }: Room,
 ): readonly TileForm[] {
   return tiles.flatMap(([across, down, perColumn, perRow]): readonly TileForm[] => {
     // One form for all where each form costs a compilation that takes longer than the product.

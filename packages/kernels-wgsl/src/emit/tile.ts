@@ -86,8 +86,14 @@ export function emitTileAt(
   const { x } = emitter;
   const { writer } = x;
   const { depth } = at;
+  const { split = 1 } = form;
+  const lanes = form.across * form.down;
   const across = x.define("across", `i32(lane) % ${form.across}`);
-  const down = x.define("down", `i32(lane) / ${form.across}`);
+  const down = x.define(
+    "down",
+    split === 1 ? `i32(lane) / ${form.across}` : `i32(lane) % ${lanes} / ${form.across}`,
+  );
+  const part = split === 1 ? undefined : x.define("part", `i32(lane) / ${lanes}`);
   const sums = sumsOf(emitter, form);
   const operand = (side: "lhs" | "rhs"): Operand => {
     const left = side === "lhs";
@@ -116,11 +122,13 @@ export function emitTileAt(
       writer.line("workgroupBarrier();");
       const k = x.parts.names.fresh("k");
       // What lies beyond the depth has been filled with zeros.
-      writer.block(`for (var ${k} = 0; ${k} < ${emitter.rolled(tileDepth)}; ${k}++)`, () => {
+      const own = tileDepth / split;
+      writer.block(`for (var ${k} = 0; ${k} < ${emitter.rolled(own)}; ${k}++)`, () => {
+        const depthAt = part ? `(${part} * ${own} + ${k})` : k;
         const fours = (from: Operand, lane: string, each: number, i: number): string =>
           x.define(
             from.side === "lhs" ? "a" : "b",
-            `${from.tile}[${k} * ${from.pitch} + ${lane}${i > 0 ? ` + ${i * each}` : ""}]`,
+            `${from.tile}[${depthAt} * ${from.pitch} + ${lane}${i > 0 ? ` + ${i * each}` : ""}]`,
           );
         const rowFours = sums.filter((_, i) => i % 4 === 0);
         const a = rowFours.map((_, i) => fours(lhs, down, form.down, i));
@@ -135,12 +143,39 @@ export function emitTileAt(
       writer.line("workgroupBarrier();");
     },
   );
-  emitResults(emitter, contract, form, sums, {
-    row: `${at.row} + ${down} * 4`,
-    column: `${at.column} + ${across} * 4`,
-    rowEnd: at.rowEnd,
-    columnEnd: at.columnEnd,
-  });
+  const results = (): void =>
+    emitResults(emitter, contract, form, sums, {
+      row: `${at.row} + ${down} * 4`,
+      column: `${at.column} + ${across} * 4`,
+      rowEnd: at.rowEnd,
+      columnEnd: at.columnEnd,
+    });
+  if (!part) return results();
+  addParts(emitter, form, part, sums.flat());
+  writer.block(`if (${part} == 0)`, results);
+}
+
+/** The sums of all parts of the depth, in order, for the invocations of the first. */
+function addParts(
+  emitter: StatementEmitter,
+  { across, down, split = 1 }: TileForm,
+  part: string,
+  sums: readonly string[],
+): void {
+  const { writer } = emitter.x;
+  const lanes = across * down;
+  const shared = emitter.share("part_sums", `array<vec4<f32>, ${lanes * sums.length}>`);
+  const own = (i: number): string => `${shared}[${i * lanes} + i32(lane) % ${lanes}]`;
+  for (let other = 1; other < split; other++) {
+    writer.block(`if (${part} == ${other})`, () =>
+      sums.forEach((sum, i) => writer.line(`${own(i)} = ${sum};`)),
+    );
+    writer.line("workgroupBarrier();");
+    writer.block(`if (${part} == 0)`, () =>
+      sums.forEach((sum, i) => writer.line(`${sum} += ${own(i)};`)),
+    );
+    writer.line("workgroupBarrier();");
+  }
 }
 
 /** Names of the sums: by row, vectors of four columns. */
