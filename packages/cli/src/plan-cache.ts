@@ -88,8 +88,12 @@ async function removeOldest(folder: string, keep: number): Promise<void> {
   for (const { name } of old) await rm(join(folder, name), { force: true });
 }
 
-/** The cache of this process, or undefined. */
+/** The cache of this process, or undefined: also where there is no home, or the compiler's files cannot be found. */
 export async function processCache(): Promise<PlanCache | undefined> {
-  const folder = cacheFolder(process.env);
-  return folder === undefined ? undefined : fileCache(folder, await compilerIdentity());
+  try {
+    const folder = cacheFolder(process.env);
+    return folder === undefined ? undefined : fileCache(folder, await compilerIdentity());
+  } catch {
+    return undefined;
+  }
 }
