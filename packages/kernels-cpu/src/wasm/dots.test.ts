@@ -279,3 +279,22 @@ it.each([
   const { program } = buildProgram(graph, backend.capabilities);
   expect(backend.print(program)).toContain(`dot products with rows of ${format}`);
 });
+
+it("threads share the rows of experts", async () => {
+  const offsets = hostTensor("i32", [5], [0, 9, 9, 10, 20]);
+  const x = random("f32", [20, 256], 1);
+  await check((_, { x: rows, w, o }) => raggedDot(rows!, w!, o!), {
+    x,
+    w: random("bf16", [4, 96, 256], 2),
+    o: offsets,
+  });
+  for (const bits of [8, 4] as const) {
+    const { codes, scales } = encodeGroups(random("f32", [4, 96, 256], 3), bits);
+    await check((_, { x: rows, w, s, o }) => groupRaggedDot(rows!, w!, s!, o!), {
+      x,
+      w: codes,
+      s: scales,
+      o: offsets,
+    });
+  }
+});
