@@ -40,6 +40,8 @@ export interface WgslCapabilities {
 /** Rows, columns and depth of each, and the invocations of a subgroup. */
 export interface SubgroupMatrices {
   readonly lanes: number;
+  /** Whether a shader must ask for subgroups of that many, because the device has several sizes. */
+  readonly sized?: boolean;
   readonly sizes: readonly {
     readonly rows: number;
     readonly columns: number;

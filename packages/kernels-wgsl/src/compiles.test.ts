@@ -72,12 +72,17 @@ describe.each(kinds)("kernels for %s compile", (_, some) => {
 });
 
 describe("products on subgroup matrices compile", () => {
-  const matrices = (rows: number, columns: number, depth: number): WgslCapabilities => ({
+  const matrices = (
+    rows: number,
+    columns: number,
+    depth: number,
+    sized: boolean,
+  ): WgslCapabilities => ({
     ...leastCapabilities,
     f16: true,
     subgroupSize: 32,
-    // The null device has subgroups of up to 128, and wants whole ones.
-    matrices: { lanes: 64, sizes: [{ rows, columns, depth }] },
+    // The null device has subgroups of up to 128, and wants whole ones unless it is told how many there are.
+    matrices: { lanes: sized ? 32 : 64, sized, sizes: [{ rows, columns, depth }] },
   });
   const graph = declare("products", (b) => {
     const codes = { x: b.input("x", "e4m3fn", [96, 256]), w: b.input("w", "e4m3fn", [128, 256]) };
@@ -89,11 +94,12 @@ describe("products on subgroup matrices compile", () => {
     };
   });
   it.each([
-    [16, 16, 16],
-    [8, 8, 8],
-    [8, 16, 16],
-    [16, 8, 16],
-  ])("of %i by %i by %i", async (...size) => {
+    [16, 16, 16, false],
+    [16, 16, 16, true],
+    [8, 8, 8, true],
+    [8, 16, 16, true],
+    [16, 8, 16, true],
+  ] as const)("of %i by %i by %i, subgroups of a size: %s", async (...size) => {
     expect(opened.device.features.has("chromium-experimental-subgroup-matrix")).toBe(true);
     const capabilities = matrices(...size);
     const { program } = buildProgram(graph, graphCapabilities(capabilities));

@@ -39,6 +39,7 @@ const features = [
   "shader-f16",
   "subgroups",
   "timestamp-query",
+  "subgroup-size-control",
   "chromium-experimental-subgroup-matrix",
 ] as const;
 
@@ -177,7 +178,7 @@ interface MatrixConfig {
 /** How invocations of an adapter may work together. */
 function subgroupsOf(
   { wgslLanguageFeatures }: GPU,
-  { info }: GPUAdapter,
+  { info, features: offered }: GPUAdapter,
 ): Partial<Pick<WgslCapabilities, "subgroupSize" | "matrices">> {
   if (!wgslLanguageFeatures.has("subgroup_id")) return {};
   const { subgroupMinSize, subgroupMaxSize } = info;
@@ -189,10 +190,14 @@ function subgroupsOf(
     .map(({ M, N, K }) => ({ rows: M, columns: N, depth: K }))
     .toSorted((a, b) => b.rows * b.columns * b.depth - a.rows * a.columns * a.depth);
   // A workgroup must know how many subgroups it has.
-  const fixed = subgroupMinSize === subgroupMaxSize && sizes.length > 0;
+  const sized = subgroupMinSize < subgroupMaxSize;
+  const lanes = sized ? 32 : subgroupMaxSize;
+  const has =
+    !sized ||
+    (offered.has("subgroup-size-control") && subgroupMinSize <= lanes && lanes <= subgroupMaxSize);
   return {
     subgroupSize: subgroupMinSize,
-    ...(fixed && { matrices: { lanes: subgroupMaxSize, sizes } }),
+    ...(has && sizes.length > 0 && { matrices: { lanes, sizes, sized } }),
   };
 }
 

@@ -13,7 +13,7 @@ import { leastCapabilities } from "./capabilities.ts";
 import { configureKernel, printConfiguration } from "./configure/configure.ts";
 import { unshared } from "./emit/bindings.ts";
 
-const size = { rows: 8, columns: 16, depth: 16 };
+const size = { rows: 16, columns: 32, depth: 16 };
 const lanes = 32;
 const capabilities = {
   ...leastCapabilities,
@@ -25,18 +25,19 @@ const capabilities = {
 };
 
 /**
- * The shader without matrices: an operand is where it lies in workgroup memory, of a sum every lane has four elements. What a subgroup
+ * The shader without matrices: an operand is where it lies in workgroup memory, of a sum every lane has a few elements. What a subgroup
  * would do as one, its lanes do each for themselves.
  */
 function emulate(code: string): string {
   if (!code.includes("subgroup_matrix_left")) return code;
-  const { columns, depth } = size;
+  const { rows, columns, depth } = size;
+  const own = (rows * columns) / lanes;
   const functions = `
 fn multiply(lane: u32, a: Operand, b: Operand, c: Sum) -> Sum {
   var made = c;
-  for (var i = 0u; i < 4u + bitcast<u32>(sizes[0].x); i++) {
-    let r = (lane % ${lanes}u * 4u + i) / ${columns}u;
-    let n = (lane % ${lanes}u * 4u + i) % ${columns}u;
+  for (var i = 0u; i < ${own}u + bitcast<u32>(sizes[0].x); i++) {
+    let r = (lane % ${lanes}u * ${own}u + i) / ${columns}u;
+    let n = (lane % ${lanes}u * ${own}u + i) % ${columns}u;
     for (var k = 0u; k < ${depth}u + bitcast<u32>(sizes[0].x); k++) {
       made[i] += f32(lhs_tile_[a.x + r * a.y + k]) * f32(rhs_tile_[b.x + n * b.y + k]);
     }
@@ -45,8 +46,8 @@ fn multiply(lane: u32, a: Operand, b: Operand, c: Sum) -> Sum {
 }
 fn store_sum(lane: u32, begin: u32, sum: Sum, pitch: u32) {
   var made = sum;
-  for (var i = 0u; i < 4u + bitcast<u32>(sizes[0].x); i++) {
-    let e = lane % ${lanes}u * 4u + i;
+  for (var i = 0u; i < ${own}u + bitcast<u32>(sizes[0].x); i++) {
+    let e = lane % ${lanes}u * ${own}u + i;
     result_[begin + e / ${columns}u * pitch + e % ${columns}u] = made[i];
   }
 }`;
@@ -54,7 +55,7 @@ fn store_sum(lane: u32, begin: u32, sum: Sum, pitch: u32) {
     .replace("enable chromium_experimental_subgroup_matrix;", "")
     .replace(/alias Left = .*;/, "alias Operand = vec2<u32>;")
     .replace(/alias Right = .*;/, "")
-    .replace(/subgroup_matrix_result<.*>;/, "vec4<f32>;")
+    .replace(/subgroup_matrix_result<.*>;/, `array<f32, ${own}>;`)
     .replaceAll("subgroupMatrixLoad<Left, row_major>(&lhs_tile_, ", "Operand(")
     .replaceAll("subgroupMatrixLoad<Right, col_major>(&rhs_tile_, ", "Operand(")
     .replaceAll("subgroupMatrixStore<row_major>(&result_, ", "store_sum(lane, ")
@@ -86,7 +87,7 @@ async function expectSame(
 ): Promise<void> {
   const kernel = parseKernel(text);
   expect(printConfiguration(configureKernel(kernel, unshared(kernel), capabilities))).toContain(
-    "in matrices of 8 by 16 by 16",
+    "in matrices of 16 by 32 by 16",
   );
   if (noAdapter) return;
   const program = programOf(kernel);

@@ -25,6 +25,8 @@ export interface MatrixForm {
   /** Invocations of a subgroup and of a workgroup. */
   readonly lanes: number;
   readonly workgroup: number;
+  /** Whether the shader asks for subgroups of that many. */
+  readonly sized: boolean;
   /** Whether sums are scaled and added in f32 every 128. */
   readonly scaled: boolean;
 }
@@ -118,6 +120,7 @@ export function chooseMatrices(
       subgroupColumns: subgroup,
       lanes: matrices.lanes,
       workgroup,
+      sized: matrices.sized ?? false,
       scaled: operands.some((operand) => operand!.factors.length > 0),
     };
   }

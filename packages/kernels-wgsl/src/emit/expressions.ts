@@ -34,7 +34,11 @@ export interface ShaderParts {
   readonly extensions: Set<Extension>;
 }
 
-export type Extension = "subgroups" | "f16" | "chromium_experimental_subgroup_matrix";
+export type Extension =
+  | "subgroups"
+  | "subgroup_size_control"
+  | "f16"
+  | "chromium_experimental_subgroup_matrix";
 
 /** An array of the kernel, which its workgroup shares. */
 export interface SharedArray {

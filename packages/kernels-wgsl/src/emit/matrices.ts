@@ -5,7 +5,7 @@
  */
 import type { Contract, Expr, Statement } from "@millrace/graph";
 import { applyExpr, InternalError } from "@millrace/graph";
-import { Memories, quadAxis } from "../configure/accesses.ts";
+import { isSteady, Memories, quadAxis } from "../configure/accesses.ts";
 import type { MatrixForm } from "../configure/matrices.ts";
 import { exactOperand, scaleDepth } from "../configure/matrices.ts";
 import type { Expressions } from "./expressions.ts";
@@ -50,6 +50,7 @@ export function emitMatrices(
   const { extensions, names } = x.parts;
   for (const name of ["f16", "subgroups", "chromium_experimental_subgroup_matrix"] as const)
     extensions.add(name);
+  if (form.sized) extensions.add("subgroup_size_control");
   const rows = agreedBounds(x, emitter, contract.rows);
   const columns = agreedBounds(x, emitter, contract.columns);
   const depthEnd = agreedBounds(x, emitter, contract.depth).end;
@@ -309,10 +310,12 @@ function addScaled(
         four = `${four} * (${x.value(left).text})`;
       }
       if (right) {
-        const factors = range(4).map((place4) => {
+        const { axis, start } = contract.columns;
+        // A factor of a block of columns is one for all four.
+        const count = start === undefined && isSteady(right, axis) ? 1 : 4;
+        const factors = range(count).map((place4) => {
           const column = `min(${place.column} + ${c} + ${place4}, ${place.columnEnd} - 1)`;
-          const name = x.define(contract.columns.axis, column);
-          x.bind(contract.columns.axis, named(name, "i32"));
+          x.bind(axis, named(x.define(axis, column), "i32"));
           return x.define("factor", x.value(right).text);
         });
         four = `${four} * vec4<f32>(${factors.join(", ")})`;

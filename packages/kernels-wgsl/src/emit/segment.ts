@@ -120,7 +120,7 @@ export function emitSegment(
     ...declarations,
     ...emitter.shared,
     ...library.texts(),
-    `@compute @workgroup_size(${workgroup})`,
+    `@compute @workgroup_size(${workgroup})${form.kind === "matrices" && form.sized ? ` @subgroup_size(${form.lanes})` : ""}`,
     `fn main(@builtin(workgroup_id) group: vec3<u32>, ${subgroups ? subgroupInputs : "@builtin(local_invocation_index) lane: u32"}) {`,
     ...(subgroups ? [numberOfLane] : []),
     writer.text,
