@@ -92,9 +92,10 @@ const wasmFeatures: readonly {
     detail: threadsDetail,
   },
   {
-    name: "WebAssembly memory64",
+    name: "WebAssembly multi-memory",
     required: false,
-    bytes: wasmModule({ memory: [0x04, 1], body: [] }),
+    // i32.load from the second of two memories
+    bytes: wasmModule({ memory: [0, 1], memories: 2, body: [0x41, 0, 0x28, 0x42, 1, 0, 0x1a] }),
     purpose: "models that need more than 4 GiB",
   },
 ];
@@ -113,10 +114,11 @@ function probeWasm(): readonly Finding[] {
   });
 }
 
-/** A module with one function of no arguments, and a memory if `memory` gives its limits. */
+/** A module with one function of no arguments, and a memory, or several alike, if `memory` gives its limits. */
 function wasmModule(parts: {
   readonly result?: number;
   readonly memory?: readonly number[];
+  readonly memories?: number;
   readonly body: readonly number[];
 }): Uint8Array<ArrayBuffer> {
   const section = (id: number, content: readonly number[]): number[] => [
@@ -125,12 +127,13 @@ function wasmModule(parts: {
     ...content,
   ];
   const results = parts.result === undefined ? [0] : [1, parts.result];
+  const memories = Array.from({ length: parts.memories ?? 1 }, () => parts.memory ?? []);
   const code = [0, ...parts.body, 0x0b];
   return new Uint8Array([
     ...wasmPreamble,
     ...section(1, [1, 0x60, 0, ...results]),
     ...section(3, [1, 0]),
-    ...(parts.memory ? section(5, [1, ...parts.memory]) : []),
+    ...(parts.memory ? section(5, [memories.length, ...memories.flat()]) : []),
     ...section(10, [1, code.length, ...code]),
   ]);
 }

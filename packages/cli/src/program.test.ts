@@ -130,7 +130,7 @@ describe("doctor", () => {
     expect(ok).toBe(true);
     const available = findings.filter((finding) => finding.available).map(({ name }) => name);
     // Node 24, which tests run on, has all four.
-    for (const name of ["Node.js", "SIMD", "relaxed SIMD", "threads", "memory64"])
+    for (const name of ["Node.js", "SIMD", "relaxed SIMD", "threads", "multi-memory"])
       expect(available.some((found) => found.endsWith(name))).toBe(true);
     for (const finding of findings)
       if (!finding.available) expect(finding.remedy && finding.purpose).not.toBe("");

@@ -11,6 +11,8 @@ export interface Capabilities {
   readonly alignment: number;
   /** Most bytes that one program may take, arena and state together. */
   readonly maxBytes: number;
+  /** Most bytes that lie in one piece, the arena or one state, where that is less. */
+  readonly maxBlockBytes?: number;
   /** Buffers that one kernel may bind. */
   readonly maxBuffersPerKernel: number;
   /** Bytes of arrays that one kernel may have; 0 where kernels have none. */

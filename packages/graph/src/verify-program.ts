@@ -257,4 +257,8 @@ function verifyTotal(program: Program, capabilities: Capabilities, wrong: Wrong)
     wrong(
       `takes ${program.arenaBytes} bytes of arena and ${states} of state, the device has ${capabilities.maxBytes}`,
     );
+  const { maxBlockBytes = Infinity } = capabilities;
+  const largest = Math.max(program.arenaBytes, ...program.states.map(({ type }) => bytesOf(type)));
+  if (largest > maxBlockBytes)
+    wrong(`takes ${largest} bytes in one piece, the device has at most ${maxBlockBytes}`);
 }

@@ -278,6 +278,10 @@ test("a program stays within the capabilities it was planned for", () => {
     () => verifyProgram(legal, { ...capabilities, maxBytes: 95 }),
     "the device has 95",
   );
+  expectViolation(
+    () => verifyProgram(legal, { ...capabilities, maxBlockBytes: 15 }),
+    "in one piece, the device has at most 15",
+  );
   expectViolation(() => verifyProgram(legal, { ...capabilities, dtypes: [] }), "does not store");
   expectViolation(
     () => verifyProgram(legal, { ...capabilities, maxBuffersPerKernel: 1 }),

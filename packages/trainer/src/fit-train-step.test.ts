@@ -76,4 +76,13 @@ it("takes the fewest layers that fit, and less memory with each", async () => {
   expect(tight.recomputedLayers).toBe(1);
   expect(tight.bytes).toBe(bytes[1]);
   await expect(fit(Math.min(...bytes) - 1)).rejects.toThrow(DeviceError);
+
+  // States may lie here and there; the rest is in one piece.
+  const inPieces = (maxBlockBytes: number): Promise<FittedTrainStep> =>
+    fitTrainStep(config, long, { capabilities: { ...backend.capabilities, maxBlockBytes } });
+  expect((await inPieces(free.arenaBytes)).recomputedLayers).toBe(0);
+  expect((await inPieces(tight.arenaBytes)).recomputedLayers).toBe(1);
+  await expect(inPieces(1000)).rejects.toThrow(
+    /beside its states .* 1000 are allowed in one piece/,
+  );
 });

@@ -13,6 +13,8 @@ export interface FittedTrainStep {
   readonly recomputedLayers: number;
   /** Parameters, moments and everything a step holds at its peak. */
   readonly bytes: number;
+  /** What of it is neither parameter nor moment: it lies in one piece. */
+  readonly arenaBytes: number;
 }
 
 /** Throws DeviceError when the step does not fit with every layer recomputed either. */
@@ -24,20 +26,27 @@ export async function fitTrainStep(
 ): Promise<FittedTrainStep> {
   const layers = config.numHiddenLayers + config.numNextnPredictLayers;
   const unlimited = {
-    capabilities: { ...capabilities, maxBytes: Number.POSITIVE_INFINITY },
+    capabilities: { ...capabilities, maxBytes: Infinity, maxBlockBytes: Infinity },
     ...(cache && { cache }),
   };
   const attempt = async (recomputedLayers: number): Promise<FittedTrainStep> => {
     const graph = declareTrainStep(config, { ...options, recomputedLayers });
     const { program } = await planProgram(graph, unlimited);
-    return { graph, recomputedLayers, bytes: program.arenaBytes + stateBytes(program) };
+    const { arenaBytes } = program;
+    return { graph, recomputedLayers, bytes: arenaBytes + stateBytes(program), arenaBytes };
   };
+  const { maxBlockBytes = Infinity } = capabilities;
+  const fits = ({ bytes, arenaBytes }: FittedTrainStep): boolean =>
+    bytes <= maxBytes && arenaBytes <= maxBlockBytes;
   const plain = await attempt(0);
-  if (plain.bytes <= maxBytes) return plain;
+  if (fits(plain)) return plain;
   let best = await attempt(layers);
-  if (best.bytes > maxBytes)
+  if (!fits(best))
     throw new DeviceError({
-      what: `a step takes ${best.bytes} bytes with every layer recomputed, ${maxBytes} are allowed`,
+      what:
+        best.bytes > maxBytes
+          ? `a step takes ${best.bytes} bytes with every layer recomputed, ${maxBytes} are allowed`
+          : `a step takes ${best.arenaBytes} bytes beside its states with every layer recomputed, ${maxBlockBytes} are allowed in one piece`,
       where: "training",
       hint: "Use fewer or shorter sequences per step, or a smaller model.",
     });
@@ -45,7 +54,7 @@ export async function fitTrainStep(
   let tooFew = 0;
   while (best.recomputedLayers - tooFew > 1) {
     const middle = await attempt(Math.floor((best.recomputedLayers + tooFew) / 2));
-    if (middle.bytes <= maxBytes) best = middle;
+    if (fits(middle)) best = middle;
     else tooFew = middle.recomputedLayers;
   }
   return best;

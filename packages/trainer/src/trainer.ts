@@ -124,7 +124,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   );
   if (fitted.recomputedLayers > 0)
     progress.write(
-      `The backward pass recomputes ${fitted.recomputedLayers} layers to stay within ${options.memoryLimit ?? backend.capabilities.maxBytes} bytes.\n`,
+      `The backward pass recomputes ${fitted.recomputedLayers} layers to stay within ${options.memoryLimit === undefined ? "what the device holds" : `${options.memoryLimit} bytes`}.\n`,
     );
   const step = await compile(fitted.graph, backend, { store });
   const evaluation = await compile(declareEvaluation(config, size), backend, { store });

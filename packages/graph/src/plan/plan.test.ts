@@ -131,3 +131,17 @@ test("a program that the device cannot hold is refused with both numbers", () =>
   expect(() => programOf(graph)).toThrow(DeviceError);
   expect(() => programOf(graph)).toThrow(/needs 8388608 bytes .* offers 1048576/);
 });
+
+test("the arena and each state must fit into one piece", () => {
+  const graph = declare("pieces", (b) => {
+    const w = b.state("w", "f32", [64]);
+    b.update(w, exp(w));
+    return { y: exp(b.input("x", "f32", [16])) };
+  });
+  const { arenaBytes } = buildProgram(graph, { ...capabilities, maxBlockBytes: 256 }).program;
+  expect(arenaBytes).toBeLessThan(256);
+  const build = (maxBlockBytes: number) => () =>
+    buildProgram(graph, { ...capabilities, maxBlockBytes });
+  expect(build(255)).toThrow(/state "w" takes 256 bytes, the device has at most 255 in one piece/);
+  expect(build(arenaBytes - 1)).toThrow(/what the program holds beside its states takes/);
+});

@@ -52,6 +52,7 @@ export function plan(lowered: LoweredGraph, capabilities: Capabilities): Program
       where: graph.name,
       hint: "Use a smaller batch, fewer tokens at once, or a smaller model.",
     });
+  expectBlocks(graph.name, bytes, states, capabilities);
 
   const bufferOf = new Map(storages.map((storage, i) => [storage, i]));
   const arenaIndex = new Map(inArena.map((storage, i) => [storage, i]));
@@ -81,6 +82,25 @@ export function plan(lowered: LoweredGraph, capabilities: Capabilities): Program
     steps,
     arenaBytes: bytes,
   };
+}
+
+/** Throws if the arena, or a state, is more than lies in one piece. */
+function expectBlocks(
+  name: string,
+  arenaBytes: number,
+  states: readonly StateSpec[],
+  { maxBlockBytes = Infinity }: Capabilities,
+): void {
+  const fail = (what: string, bytes: number): never => {
+    throw new DeviceError({
+      what: `${what} takes ${bytes} bytes, the device has at most ${maxBlockBytes} in one piece`,
+      where: name,
+      hint: "Use a smaller batch, fewer tokens at once, a smaller model or a narrower dtype.",
+    });
+  };
+  if (arenaBytes > maxBlockBytes) fail("what the program holds beside its states", arenaBytes);
+  const large = states.find(({ type }) => maxBytes(type) > maxBlockBytes);
+  if (large) fail(`state "${large.name}"`, maxBytes(large.type));
 }
 
 function placeOfStorage({ kind, leaf }: Storage, offset: number | undefined): Place {

@@ -1,12 +1,12 @@
 /**
- * The WebAssembly backend. In: a program and a store. Out: an executable: one module over the store's memory, with an arena
- * of its own in it. Everything is placed when the program is loaded. With several threads the memory is shared, and a
+ * The WebAssembly backend. In: a program and a store. Out: an executable: one module over the store's memories, with an arena
+ * of its own in one. Everything is placed when the program is loaded. With several threads the memories are shared, and a
  * gang of threads, which the stores of a backend have in common, runs what is worth it.
  */
 import type { Backend, Ceilings, Executable, PlanCache, Program, Store } from "@millrace/graph";
 import { AttributeError, InputError, UnsupportedError } from "@millrace/graph";
 import { measureCeilings } from "./ceilings/ceilings.ts";
-import { probeWasm, wasmCapabilities } from "./capabilities.ts";
+import { MAX_MEMORY_BYTES, probeWasm, wasmCapabilities } from "./capabilities.ts";
 import type { WasmFeatures } from "./capabilities.ts";
 import { DIVIDE_FROM } from "./configure/divide.ts";
 import { printConfiguration } from "./configure/print-configuration.ts";
@@ -16,6 +16,7 @@ import {
   configureProgram,
   emitProgram,
   memoryImport,
+  memoryName,
   scratchBytes,
 } from "./emit/emit.ts";
 import { CONSTANT_TABLE_BYTES } from "./emit/library.ts";
@@ -26,6 +27,8 @@ import type { Entry, ProfiledEntry, TeamRun } from "./executable.ts";
 import { WasmExecutable } from "./executable.ts";
 import { withClock } from "./launch/clock.ts";
 import { Gang } from "./launch/gang.ts";
+import type { MemoryLimits, Place } from "./launch/memories.ts";
+import type { LinearMemory } from "./launch/memory.ts";
 import { availableThreads, hasThreads } from "./launch/thread.ts";
 import { WasmStore } from "./store.ts";
 
@@ -39,6 +42,13 @@ export interface WasmBackendOptions {
   readonly threads?: number;
   /** Nanoseconds of estimated work from which threads share a kernel; 0 makes them share all they can, for tests. */
   readonly divideFrom?: number;
+  /**
+   * States that do not fit into one memory of 4 GiB lie in several, by default where the engine takes modules with more than
+   * one.
+   */
+  readonly multiMemory?: boolean;
+  /** Bytes of each memory for states, arenas and constants, by default all there are; fewer make several memories, for tests. */
+  readonly memoryBytes?: number;
   /** Where plans and modules are looked for before they are made, and put when they are new. */
   readonly cache?: PlanCache;
 }
@@ -61,13 +71,14 @@ interface Settings {
   readonly relaxed: boolean;
   readonly threads: number;
   readonly divideFrom: number;
+  readonly limits: MemoryLimits;
   readonly cache: PlanCache | undefined;
 }
 
 /** Runs programs as WebAssembly. Throws UnsupportedError where the engine has no SIMD. */
 export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend {
   const settings = settingsFrom(options, probeWasm());
-  const { threads } = settings;
+  const { threads, limits } = settings;
   const gang = threads > 1 ? new Gang(threads) : undefined;
   let programs = 0;
   // What is never disposed of is forgotten by the threads, too, once nobody has it any more.
@@ -77,11 +88,11 @@ export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend
   const lostStores = new FinalizationRegistry<symbol>((key) => gang?.leave(key));
   return {
     name: "wasm",
-    capabilities: wasmCapabilities,
+    capabilities: wasmCapabilities(limits.memoryBytes, limits.several),
     ...(settings.cache && { cache: settings.cache }),
     threads,
     createStore: (): Store => {
-      const store = new WasmStore(threads > 1, (key) => gang?.leave(key));
+      const store = new WasmStore(limits, (key) => gang?.leave(key));
       lostStores.register(store, store.key);
       return store;
     },
@@ -95,7 +106,7 @@ export function createWasmBackend(options: WasmBackendOptions = {}): WasmBackend
       store.ensure(program.states);
       const ids: number[] = [];
       const newTeam =
-        gang && store.memory.shared
+        gang && store.shared
           ? (): Pick<TeamRun, "gang" | "id"> => {
               ids.push(programs++);
               return { gang, id: ids.at(-1)! };
@@ -137,7 +148,27 @@ function settingsFrom(options: WasmBackendOptions, features: WasmFeatures): Sett
       hint: "In a browser, serve the page with Cross-Origin-Opener-Policy and Cross-Origin-Embedder-Policy, or use one thread.",
     });
   const { divideFrom = DIVIDE_FROM, cache } = options;
-  return { relaxed, threads, divideFrom, cache };
+  const limits = { shared: threads > 1, ...memoryLimits(options, features) };
+  return { relaxed, threads, divideFrom, limits, cache };
+}
+
+function memoryLimits(
+  options: WasmBackendOptions,
+  features: WasmFeatures,
+): Omit<MemoryLimits, "shared"> {
+  const { multiMemory: several = features.multiMemory, memoryBytes = MAX_MEMORY_BYTES } = options;
+  if (several && !features.multiMemory)
+    throw new UnsupportedError({
+      what: "this WebAssembly engine takes no modules with several memories",
+      hint: "Leave the option multiMemory out, or set it to false.",
+    });
+  if (!Number.isInteger(memoryBytes) || memoryBytes < 2 ** 12 || memoryBytes > MAX_MEMORY_BYTES)
+    throw new AttributeError({
+      what: `${memoryBytes} bytes are not a whole number from 4096 to ${MAX_MEMORY_BYTES}`,
+      where: "createWasmBackend",
+      hint: "Leave the option memoryBytes out.",
+    });
+  return { several, memoryBytes };
 }
 
 function printProgramConfiguration(program: Program, settings: Settings): string {
@@ -167,7 +198,7 @@ async function loadProgram(
   { relaxed, divideFrom, threads, cache }: Settings,
   newTeam: NewTeam | undefined,
 ): Promise<WasmExecutable> {
-  const { shared } = store.memory;
+  const { shared } = store;
   // Over a store that another backend made for one thread there is one.
   const settings = { relaxed, divideFrom, shared, threads: newTeam ? threads : 1 };
   const kept = cache && key !== undefined ? { cache, key } : undefined;
@@ -184,26 +215,33 @@ function placeProgram(
   { relaxed, threads, shared }: RunSettings,
   newTeam: NewTeam | undefined,
 ): WasmExecutable {
-  const { memory } = store;
-  const blocks: number[] = [];
-  const allocate = (bytes: number, purpose: string): number => {
-    const address = memory.allocate(bytes, purpose);
-    blocks.push(address);
-    return address;
+  const { memories } = store;
+  const memory = memories.first;
+  const taken: Place[] = [];
+  const keep = (place: Place): Place => {
+    taken.push(place);
+    return place;
   };
+  const allocate = (bytes: number, purpose: string): number =>
+    keep({ memory, address: memory.allocate(bytes, purpose) }).address;
   const release = (): void => {
-    for (const block of blocks.splice(0)) memory.release(block);
+    for (const place of taken.splice(0)) memories.release(place);
   };
   try {
-    const addresses = placeBuffers(program, store, allocate);
+    const places = placeBuffers(program, store, (bytes, purpose) =>
+      keep(memories.place(bytes, purpose, "buffer")),
+    );
+    const numbered = numberMemories(memory, places);
+    const addresses = places.map(({ address }) => address);
     const scratch = memory.scratch(emitted.scratch * threads);
     const constantTable = allocate(CONSTANT_TABLE_BYTES, `constants of ${program.name}`);
     const { control } = memory;
-    const places = { addresses, scratch, constantTable, control };
+    const where = { addresses, memories: numbered.of, scratch, constantTable, control };
     const entryOf = (stepLog: number | undefined): Entry => {
-      const options = { ...places, relaxed, threads, shared, stepLog };
+      const options = { ...where, relaxed, threads, shared, stepLog };
       const module = compileModule(program, emitted.emit(options));
-      const imports = { [memoryImport.module]: { [memoryImport.name]: memory.memory } };
+      const imported = numbered.memories.map((one, i) => [memoryName(i), one.memory] as const);
+      const imports = { [memoryImport.module]: Object.fromEntries(imported) };
       const { exports } = new WebAssembly.Instance(
         module,
         withClock(imports, performance.timeOrigin),
@@ -235,33 +273,44 @@ function placeProgram(
       };
     };
     const entry = entryOf(undefined);
-    return new WasmExecutable({ program, store, addresses, release, profiled, ...entry });
+    return new WasmExecutable({ program, store, places, release, profiled, ...entry });
   } catch (error) {
     release();
     throw error;
   }
 }
 
-/** The address of each buffer: in an arena of the program's own, in the store, or filled with a constant. */
+/** Where each buffer lies: in an arena of the program's own, in the store, or filled with a constant. */
 function placeBuffers(
   program: Program,
   store: WasmStore,
-  allocate: (bytes: number, purpose: string) => number,
-): readonly number[] {
+  allocate: (bytes: number, purpose: string) => Place,
+): readonly Place[] {
   const arena = allocate(program.arenaBytes, `the arena of ${program.name}`);
   return program.buffers.map(({ place }) => {
     switch (place.kind) {
       case "arena":
-        return arena + place.offset;
+        return { ...arena, address: arena.address + place.offset };
       case "state":
-        return store.address(place.name);
+        return store.place(place.name);
       case "constant": {
         const { data } = place.value;
-        const address = allocate(data.byteLength, `a constant of ${program.name}`);
+        const at = allocate(data.byteLength, `a constant of ${program.name}`);
         const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-        new Uint8Array(store.memory.memory.buffer, address, data.byteLength).set(bytes);
-        return address;
+        new Uint8Array(at.memory.memory.buffer, at.address, data.byteLength).set(bytes);
+        return at;
       }
     }
   });
+}
+
+/** The memories that a module imports, `first` as number 0, and the number of each place's; undefined if it is 0 throughout. */
+function numberMemories(
+  first: LinearMemory,
+  places: readonly Place[],
+): { readonly memories: readonly LinearMemory[]; readonly of: readonly number[] | undefined } {
+  const memories = [...new Set([first, ...places.map(({ memory }) => memory)])];
+  const numbers = new Map(memories.map((memory, i) => [memory, i]));
+  const of = places.map(({ memory }) => numbers.get(memory)!);
+  return { memories, of: memories.length > 1 ? of : undefined };
 }

@@ -15,12 +15,18 @@ export interface WasmFeatures {
   readonly relaxedSimd: boolean;
   /** Memory that several threads share. */
   readonly sharedMemory: boolean;
+  /** Modules with several memories. */
+  readonly multiMemory: boolean;
 }
 
-function validates(body: (f: FunctionBuilder) => void, shared = false): boolean {
+function validates(
+  body: (f: FunctionBuilder) => void,
+  { shared = false, memories = 1 }: { readonly shared?: boolean; readonly memories?: number } = {},
+): boolean {
   const module = new ModuleBuilder();
   const limits = shared ? { maximum: 1, shared } : {};
-  module.importMemory({ module: "probe", name: "memory", minimum: 1, ...limits });
+  for (let i = 0; i < memories; i++)
+    module.importMemory({ module: "probe", name: `memory${i}`, minimum: 1, ...limits });
   module.define({ params: [], results: [] }, body);
   return WebAssembly.validate(module.encode());
 }
@@ -36,18 +42,35 @@ export function probeWasm(): WasmFeatures {
       for (let i = 0; i < 3; i++) f.f32x4(1);
       f.op("f32x4.relaxed_madd", "drop");
     }),
-    sharedMemory: validates(() => undefined, true),
+    sharedMemory: validates(() => undefined, { shared: true }),
+    multiMemory: validates(
+      (f) => {
+        f.i32(0);
+        f.memory("v128.load", 0, undefined, 1);
+        f.op("drop");
+      },
+      { memories: 2 },
+    ),
   };
 }
 
 /** Addresses are 32 bits wide; the last page is left out so that an end address fits too. */
 export const MAX_MEMORY_BYTES: number = 2 ** 32 - 2 ** 16;
 
-/** The record for fuse, lower and plan. It does not depend on the machine, so programs do not either. */
-export const wasmCapabilities: Capabilities = {
-  dtypes,
-  alignment: 64,
-  maxBytes: MAX_MEMORY_BYTES,
-  maxBuffersPerKernel: 900,
-  arrayBytes: 2 ** 18,
-};
+/** Memories of one store. Engines set aside about 10 GiB of address space for each, and some have 1 TiB in all. */
+export const MAX_MEMORIES = 64;
+
+/**
+ * The record for fuse, lower and plan, where states and arena may take `memoryBytes` of each memory. Programs depend on none of
+ * it but whether there is room for them.
+ */
+export function wasmCapabilities(memoryBytes: number, severalMemories: boolean): Capabilities {
+  return {
+    dtypes,
+    alignment: 64,
+    maxBytes: severalMemories ? MAX_MEMORIES * memoryBytes : memoryBytes,
+    ...(severalMemories && { maxBlockBytes: memoryBytes - 64 }),
+    maxBuffersPerKernel: 900,
+    arrayBytes: 2 ** 18,
+  };
+}

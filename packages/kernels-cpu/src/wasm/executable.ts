@@ -1,5 +1,5 @@
 /**
- * A program in its store's memory. In: inputs and sizes. Out: outputs, as copies. A run writes the inputs, calls one function, on
+ * A program in its store's memories. In: inputs and sizes. Out: outputs, as copies. A run writes the inputs, calls one function, on
  * this thread or on all threads of the gang, and copies the outputs.
  */
 import type {
@@ -23,6 +23,7 @@ import {
   profileOf,
 } from "@millrace/graph";
 import type { Gang, TeamProgram } from "./launch/gang.ts";
+import type { Place } from "./launch/memories.ts";
 import type { WasmStore } from "./store.ts";
 
 /** How threads run a program together. */
@@ -57,8 +58,8 @@ export interface ProfiledEntry extends Entry {
 export interface LoadedProgram extends Entry {
   readonly program: Program;
   readonly store: WasmStore;
-  /** Byte address of each of the program's buffers. */
-  readonly addresses: readonly number[];
+  /** Where each of the program's buffers lies. */
+  readonly places: readonly Place[];
   /** Makes another module of the program, which measures. */
   readonly profiled: () => ProfiledEntry;
   /** Gives the program's memory back. */
@@ -161,19 +162,15 @@ function outputsOf(loaded: LoadedProgram, bound: Sizes): Record<string, HostTens
 }
 
 /** A view of a buffer with this run's sizes. */
-function dataOf(
-  { program, store, addresses }: LoadedProgram,
-  buffer: number,
-  sizes: Sizes,
-): HostArray {
+function dataOf({ program, places }: LoadedProgram, buffer: number, sizes: Sizes): HostArray {
   const { type } = program.buffers[buffer]!;
   const length = elementCount(type.shape.map((dim) => evaluateDim(dim, sizes)));
-  const address = addresses[buffer]!;
+  const { memory, address } = places[buffer]!;
   if (address % byteWidth(type.dtype) !== 0)
     throw new InputError({
       what: `buffer ${buffer} lies at ${address}, which is not a multiple of its element's width`,
       where: program.name,
       hint: "Plan the program with this backend's capabilities.",
     });
-  return hostArray(type.dtype, length, store.memory.memory.buffer, address);
+  return hostArray(type.dtype, length, memory.memory.buffer, address);
 }

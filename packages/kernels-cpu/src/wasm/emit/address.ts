@@ -10,10 +10,12 @@ import type { Access, Value, ValueTable } from "./values.ts";
 const isNatural = (term: Term): boolean =>
   term.coefficient > 0 && term.atoms.every((atom) => atom.natural);
 
-/** Finds the elements at `index` of a row-major array at `base` with the given strides, counted in elements. */
+/**
+ * Finds the elements at `index` of a row-major array at `base` of a memory, with the given strides, counted in elements.
+ */
 export function accessOf(
   table: ValueTable,
-  base: Value,
+  { memory, base }: { readonly memory: number; readonly base: Value },
   index: readonly Value[],
   strides: readonly Value[],
   width: number,
@@ -37,16 +39,17 @@ export function accessOf(
   if (varying.length > 0)
     return {
       mode: "gather",
+      memory,
       address,
       offset,
       offsets: lanesOf(table, addPolynomials(varying, moving)),
     };
-  if (moving.length === 0) return { mode: "scalar", address, offset };
+  if (moving.length === 0) return { mode: "scalar", memory, address, offset };
   const stride = sumOf(
     table,
     moving.map(({ coefficient, atoms }) => ({ coefficient, atoms, iota: false })),
   );
   if (stride.kind === "constant" && stride.value === width)
-    return { mode: "contiguous", address, offset };
-  return { mode: "strided", address, offset, stride };
+    return { mode: "contiguous", memory, address, offset };
+  return { mode: "strided", memory, address, offset, stride };
 }

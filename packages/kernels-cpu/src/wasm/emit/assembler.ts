@@ -1,5 +1,5 @@
 /**
- * A WebAssembly module under construction. In: an imported memory, functions, globals, exports, data. Out: the
+ * A WebAssembly module under construction. In: imported memories, functions, globals, exports, data. Out: the
  * bytes of the binary format. Knows no kernels. Source: WebAssembly 3.0 core specification, modules.
  */
 import { InternalError } from "@millrace/graph";
@@ -46,7 +46,7 @@ export class ModuleBuilder {
   readonly #globals: { type: ValueType; value: number; mutable: boolean }[] = [];
   readonly #exports: { name: string; index: number }[] = [];
   readonly #data: { offset: number; bytes: Uint8Array }[] = [];
-  #memory: MemoryImport | undefined;
+  readonly #memories: MemoryImport[] = [];
 
   #typeIndex(signature: Signature): number {
     const key = `${signature.params.join(" ")} -> ${signature.results.join(" ")}`;
@@ -62,8 +62,9 @@ export class ModuleBuilder {
     return index;
   }
 
+  /** Memories are numbered in the order of their import. */
   importMemory(memory: MemoryImport): void {
-    this.#memory = memory;
+    this.#memories.push(memory);
   }
 
   /** An imported function; all imports come before the first definition. */
@@ -92,27 +93,27 @@ export class ModuleBuilder {
     this.#exports.push({ name, index: target.index });
   }
 
-  /** Bytes copied to a fixed offset of the memory when the module is instantiated. */
+  /** Bytes copied to a fixed offset of the first memory when the module is instantiated. */
   data(offset: number, bytes: Uint8Array): void {
     this.#data.push({ offset, bytes });
   }
 
   #importSection(out: ByteBuffer): void {
-    const memory = this.#memory;
-    out.unsigned(this.#imports.length + (memory ? 1 : 0));
+    out.unsigned(this.#imports.length + this.#memories.length);
     for (const entry of this.#imports) {
       out.name(entry.module);
       out.name(entry.name);
       out.byte(FUNCTION_KIND);
       out.unsigned(entry.type);
     }
-    if (!memory) return;
-    out.name(memory.module);
-    out.name(memory.name);
-    out.byte(MEMORY_KIND);
-    out.byte((memory.maximum === undefined ? 0 : 1) | (memory.shared === true ? 2 : 0));
-    out.unsigned(memory.minimum);
-    if (memory.maximum !== undefined) out.unsigned(memory.maximum);
+    for (const memory of this.#memories) {
+      out.name(memory.module);
+      out.name(memory.name);
+      out.byte(MEMORY_KIND);
+      out.byte((memory.maximum === undefined ? 0 : 1) | (memory.shared === true ? 2 : 0));
+      out.unsigned(memory.minimum);
+      if (memory.maximum !== undefined) out.unsigned(memory.maximum);
+    }
   }
 
   #globalSection(out: ByteBuffer): void {
@@ -158,7 +159,7 @@ export class ModuleBuilder {
       content.unsigned(this.#types.size);
       content.append(this.#typeBytes.bytes());
     });
-    const imported = this.#imports.length > 0 || this.#memory !== undefined;
+    const imported = this.#imports.length > 0 || this.#memories.length > 0;
     section(sections.import, imported, (content) => this.#importSection(content));
     section(sections.function, this.#functions.length > 0, (content) => {
       content.unsigned(this.#functions.length);

@@ -47,9 +47,11 @@ const float = (value: number): string =>
         : String(value);
 
 function accessText({ name, natural }: Access, reader: ByteReader): string {
-  const align = reader.unsigned();
+  const flags = reader.unsigned();
+  const align = flags & 63;
+  const memoryIndex = flags & 64 ? ` ${reader.unsigned()}` : "";
   const offset = reader.unsigned();
-  return `${name}${offset > 0 ? ` offset=${offset}` : ""}${align === natural ? "" : ` align=${2 ** align}`}`;
+  return `${name}${memoryIndex}${offset > 0 ? ` offset=${offset}` : ""}${align === natural ? "" : ` align=${2 ** align}`}`;
 }
 
 function structuralText(name: string, reader: ByteReader): string {

@@ -115,7 +115,7 @@ const masks: Readonly<Record<DotFormat, readonly number[]>> = {
  */
 function widenFast(
   f: FunctionBuilder,
-  format: DotFormat,
+  { format, memory }: Pick<DotSpec, "format" | "memory">,
   weights: Local,
   offset: number,
   {
@@ -130,7 +130,7 @@ function widenFast(
   };
   const load = (at: number): Local => {
     f.get(weights);
-    f.memory("v128.load", offset + at, 0);
+    f.memory("v128.load", offset + at, 0, memory);
     return f.save("v128");
   };
   const collect = (raw: Local, add: "i8x16.add" | "i16x8.add", max: PlainMax): void => {
@@ -151,7 +151,7 @@ function widenFast(
       for (const register of range(REGISTERS))
         use(register, () => {
           f.get(weights);
-          f.memory("v128.load", offset + register * 16, 0);
+          f.memory("v128.load", offset + register * 16, 0, memory);
         });
       return;
     case "bf16":
@@ -210,7 +210,7 @@ type PlainMax = "i8x16.max_u" | "i16x8.max_u";
 function widenExactly(
   f: FunctionBuilder,
   library: Library,
-  format: "f16" | "e4m3fn",
+  { format, memory }: { readonly format: "f16" | "e4m3fn"; readonly memory: number },
   weights: Local,
   offset: number,
   use: (register: number, widened: () => void) => void,
@@ -219,7 +219,7 @@ function widenExactly(
   for (const register of range(REGISTERS))
     use(register, () => {
       f.get(weights);
-      f.memory("v128.load", offset + (format === "f16" ? (register >> 1) * 16 : 0), 0);
+      f.memory("v128.load", offset + (format === "f16" ? (register >> 1) * 16 : 0), 0, memory);
       f.i32((format === "f16" ? register & 1 : register) * bits);
       f.op("i32x4.shr_u");
       f.i32x4(2 ** bits - 1);
@@ -230,8 +230,19 @@ function widenExactly(
     });
 }
 
+/** Numbers of the memories that weights and their scales lie in. Rows of x and sums are in memory 0. */
+export interface DotMemories {
+  readonly memory: number;
+  readonly scalesMemory: number;
+}
+
+/** A part of a function's name; none where everything is in one memory. */
+export function namedMemories({ memory, scalesMemory }: DotMemories): string {
+  return memory + scalesMemory > 0 ? ` in memories ${memory} and ${scalesMemory}` : "";
+}
+
 /** What one function is made for. */
-export interface DotSpec {
+export interface DotSpec extends DotMemories {
   readonly format: DotFormat;
   /** Elements of the depth that share a scale; undefined without scales. */
   readonly block: number | undefined;
@@ -316,8 +327,10 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
             );
           };
           const offset = at * widths[format];
-          if (exact) widenExactly(f, library, format as "f16" | "e4m3fn", weight, offset, use);
-          else widenFast(f, format, weight, offset, { masks: held, largest }, use);
+          if (exact) {
+            const narrow = { format: format as "f16" | "e4m3fn", memory: spec.memory };
+            widenExactly(f, library, narrow, weight, offset, use);
+          } else widenFast(f, spec, weight, offset, { masks: held, largest }, use);
         });
       }
       f.increment(x!, UNROLLED * 4);
@@ -364,7 +377,7 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
           () => f.get(sum),
           () => {
             f.get(scales[column]!);
-            f.memory("v128.load32_splat");
+            f.memory("v128.load32_splat", 0, undefined, spec.scalesMemory);
           },
         );
         f.increment(scales[column]!, 4);
@@ -419,7 +432,7 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
 export function dotFunction(library: Library, spec: DotSpec): FunctionRef {
   const { format, block, relaxed, exact } = spec;
   const scaled = block === undefined ? "" : ` in blocks of ${block}`;
-  const how = `${relaxed ? " fused" : ""}${exact ? " exact" : ""}`;
+  const how = `${relaxed ? " fused" : ""}${exact ? " exact" : ""}${namedMemories(spec)}`;
   return library.get({
     name: `dot ${format}${scaled}${how}`,
     signature: {

@@ -8,6 +8,8 @@
  * made when x is packed.
  */
 import { X_GROUP } from "../configure/dots.ts";
+import type { DotMemories } from "./dot-floats.ts";
+import { namedMemories } from "./dot-floats.ts";
 import type { FunctionBuilder, FunctionRef, Local } from "./function-builder.ts";
 import type { Library, LibraryFunction } from "./library.ts";
 import { multiplyAdd } from "./micro-kernel.ts";
@@ -94,15 +96,14 @@ function storeBytes(f: FunctionBuilder, to: Local, natural: readonly Local[]): v
 /** Pushes the sum, in four lanes, of 32 codes of x times 32 of a weight row. */
 function pushSum(
   f: FunctionBuilder,
-  format: IntegerFormat,
-  relaxed: boolean,
+  { format, relaxed, memory }: IntegerDotSpec,
   registers: Registers,
 ): void {
   const { weight, codes, raw, low } = registers;
   if (format === "int8") {
     codes.forEach((register, i) => {
       f.get(weight);
-      f.memory("v128.load8x8_s", i * 8, 0);
+      f.memory("v128.load8x8_s", i * 8, 0, memory);
       f.get(register);
       f.op("i32x4.dot_i16x8_s");
       if (i > 0) f.op("i32x4.add");
@@ -111,7 +112,7 @@ function pushSum(
   }
   const [even, odd, sums] = codes as [Local, Local, Local];
   f.get(weight);
-  f.memory("v128.load", 0, 0);
+  f.memory("v128.load", 0, 0, memory);
   f.set(raw);
   /** Every other weight. */
   const half = (upper: boolean): void => {
@@ -154,14 +155,15 @@ interface Registers {
 }
 
 /** What one function is made for. */
-export interface IntegerDotSpec {
+export interface IntegerDotSpec extends DotMemories {
   readonly format: IntegerFormat;
   /** Neighbours of a weight row that share a scale, a multiple of 32. */
   readonly group: number;
   readonly relaxed: boolean;
 }
 
-function body(f: FunctionBuilder, { format, group, relaxed }: IntegerDotSpec): void {
+function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
+  const { format, group, relaxed } = spec;
   const [x, depth, out, outStep, ...rest] = f.params as [Local, Local, Local, Local, ...Local[]];
   const weights = rest.slice(0, INTEGER_COLUMNS);
   const scales = rest.slice(INTEGER_COLUMNS);
@@ -197,11 +199,11 @@ function body(f: FunctionBuilder, { format, group, relaxed }: IntegerDotSpec): v
       f.memory("v128.load32_splat");
       f.set(xScale);
       weights.forEach((weight, column) => {
-        pushSum(f, format, relaxed, { weight, codes, raw, low });
+        pushSum(f, spec, { weight, codes, raw, low });
         f.op("f32x4.convert_i32x4_s");
         f.set(sum);
         f.get(scales[column]!);
-        f.memory("v128.load32_splat");
+        f.memory("v128.load32_splat", 0, undefined, spec.scalesMemory);
         f.get(xScale);
         f.op("f32x4.mul");
         f.set(factor);
@@ -248,7 +250,7 @@ function body(f: FunctionBuilder, { format, group, relaxed }: IntegerDotSpec): v
 export function integerDotFunction(library: Library, spec: IntegerDotSpec): FunctionRef {
   const { format, group, relaxed } = spec;
   return library.get({
-    name: `dot ${format} in groups of ${group}${relaxed ? " fused" : ""}`,
+    name: `dot ${format} in groups of ${group}${relaxed ? " fused" : ""}${namedMemories(spec)}`,
     signature: {
       params: Array.from({ length: 4 + 2 * INTEGER_COLUMNS }, () => "i32" as const),
       results: [],

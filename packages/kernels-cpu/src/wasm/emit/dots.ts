@@ -4,6 +4,7 @@
  */
 import type { DotsChoice, FloatDots, IntegerDots, Load } from "../configure/dots.ts";
 import { X_GROUP } from "../configure/dots.ts";
+import type { DotMemories } from "./dot-floats.ts";
 import { DOT_COLUMNS, dotFunction, prepareRow } from "./dot-floats.ts";
 import { INTEGER_COLUMNS, integerDotFunction, prepareCodes, scalesOffset } from "./dot-integers.ts";
 import type { Local } from "./function-builder.ts";
@@ -43,13 +44,20 @@ function packLeft(k: KernelEmitter, { lhs, depth, scratch }: Product, rows: Rows
   packRows(k, lhs, { ...rows, address: scratch.lhs }, { ...depth, padded: depth.length });
 }
 
+/** The memories in which the function that a method calls reads. */
+function memoriesOf(k: KernelEmitter, codes: Load, scales: Load | undefined): DotMemories {
+  const { memory } = k.buffer(codes.buffer);
+  return { memory, scalesMemory: scales ? k.buffer(scales.buffer).memory : 0 };
+}
+
 function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Method {
   const { f, e } = k;
   const { add, mul } = arithmeticOf(k);
   const { depth, scratch } = product;
   const { relaxed, library } = k.input;
   const block = dots.scales?.block;
-  const dot = dotFunction(library, { format: dots.dtype, block, relaxed });
+  const memories = memoriesOf(k, dots.codes, dots.scales?.load);
+  const dot = dotFunction(library, { format: dots.dtype, block, relaxed, ...memories });
   return {
     width: DOT_COLUMNS,
     codes: dots.codes,
@@ -79,7 +87,8 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
   const { depth, lhs, scratch } = product;
   const { relaxed, library } = k.input;
   const { format, scales } = dots;
-  const dot = integerDotFunction(library, { format, group: scales.block, relaxed });
+  const memories = memoriesOf(k, dots.codes, scales.load);
+  const dot = integerDotFunction(library, { format, group: scales.block, relaxed, ...memories });
   const codes = {
     ...lhs,
     expr: { kind: "apply", type: "f32", op: "to_f32", args: [dots.x.codes] } as const,

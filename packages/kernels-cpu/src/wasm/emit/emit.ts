@@ -25,6 +25,8 @@ import type { Team } from "./team.ts";
 export interface EmitOptions {
   /** Byte address of each of the program's buffers. */
   readonly addresses: readonly number[];
+  /** Number of the memory of each of the program's buffers; absent where all are in memory 0, as everything else is. */
+  readonly memories?: readonly number[] | undefined;
   /** Byte address of `scratchBytes` of memory for each thread, which no buffer uses. */
   readonly scratch: number;
   /** Byte address of `CONSTANT_TABLE_BYTES` of memory for this module. */
@@ -40,8 +42,13 @@ export interface EmitOptions {
   readonly stepLog?: number | undefined;
 }
 
-/** Name of the module's imported memory. */
+/** Names of the module's imported memories. */
 export const memoryImport = { module: "millrace", name: "memory" } as const;
+
+/** Name of memory `i` within the imports. */
+export function memoryName(i: number): string {
+  return i === 0 ? memoryImport.name : `${memoryImport.name}${i}`;
+}
 
 /** Most pages of a memory; a shared memory says how far it may grow. */
 const MAX_PAGES = 65536;
@@ -87,18 +94,57 @@ function defineKernel(
   { module, sizes, ...parts }: ModuleParts,
   kernel: Kernel,
   { body, choices, divisions }: TeamConfiguration,
+  memories: readonly number[],
 ): FunctionRef {
   const params = Array.from({ length: kernel.buffers.length + sizes.length }, () => "i32" as const);
   return module.define({ params, results: [] }, (f) => {
     const buffers = kernel.buffers.map((_, i) => f.param(i));
     const sizeLocals = new Map(sizes.map((name, i) => [name, f.param(buffers.length + i)]));
-    const input = { ...parts, f, kernel, choices, buffers, sizes: sizeLocals };
+    const input = { ...parts, f, kernel, choices, buffers, memories, sizes: sizeLocals };
     const k = new KernelEmitter(input, emitStatement);
     const packs = [...choices.values()].some((choice) => choice.kind === "contract");
     if (packs || placeArrays(body).bytes > 0) k.scratch();
     if (divisions.size > 0) emitDivided(k, body, divisions);
     else k.block(body);
   });
+}
+
+/** The memories of a step's buffers. A kernel has a function for each way in which its steps' buffers lie in memories. */
+function memoriesOf(
+  program: Program,
+  memories: readonly number[] | undefined,
+  step: number,
+): readonly number[] {
+  return program.steps[step]!.buffers.map((buffer) => memories?.[buffer] ?? 0);
+}
+
+/** Defines every kernel; the result gives the function of a step. The first of each kernel is exported. */
+function defineKernels(
+  parts: ModuleParts,
+  program: Program,
+  configurations: readonly TeamConfiguration[],
+  memories: readonly number[] | undefined,
+): (step: number) => FunctionRef {
+  const ways = program.kernels.map(() => new Map<string, readonly number[]>());
+  program.steps.forEach(({ kernel }, step) => {
+    const way = memoriesOf(program, memories, step);
+    ways[kernel]!.set(way.join(), way);
+  });
+  const functions = program.kernels.map((kernel, i) => {
+    const known = ways[i]!.size > 0 ? [...ways[i]!] : [["", kernel.buffers.map(() => 0)] as const];
+    return new Map(
+      known.map(([way, numbers]) => [
+        way,
+        defineKernel(parts, kernel, configurations[i]!, numbers),
+      ]),
+    );
+  });
+  functions.forEach((ofKernel, i) => {
+    const [first] = ofKernel.values();
+    parts.module.export(`kernel.${i}`, first!);
+  });
+  return (step) =>
+    functions[program.steps[step]!.kernel]!.get(memoriesOf(program, memories, step).join())!;
 }
 
 /**
@@ -111,10 +157,12 @@ export function emitProgram(
   configurations: readonly TeamConfiguration[],
   options: EmitOptions,
 ): Uint8Array<ArrayBuffer> {
-  const { threads, relaxed, shared } = options;
+  const { threads, relaxed, shared, memories } = options;
   const module = new ModuleBuilder();
   const limits = shared ? { maximum: MAX_PAGES, shared } : {};
-  module.importMemory({ ...memoryImport, minimum: 0, ...limits });
+  const lastMemory = (memories ?? []).reduce((last, memory) => Math.max(last, memory), 0);
+  for (let i = 0; i <= lastMemory; i++)
+    module.importMemory({ ...memoryImport, name: memoryName(i), minimum: 0, ...limits });
   const clock =
     options.stepLog === undefined
       ? undefined
@@ -124,17 +172,14 @@ export function emitProgram(
   const sizes = program.sizes.map((symbol) => symbol.name);
   const scratch = { address: options.scratch, ...scratchOf(configurations) };
   const parts = { module, library, sizes, scratch, team, relaxed };
-  const kernels = program.kernels.map((kernel, i) =>
-    defineKernel(parts, kernel, configurations[i]!),
-  );
-  kernels.forEach((kernel, i) => module.export(`kernel.${i}`, kernel));
+  const functionOf = defineKernels(parts, program, configurations, memories);
   const log = clock && new StepLog(clock, options.stepLog!, program.steps.length, team?.thread);
   const call = (f: FunctionBuilder, step: number, from: number): void => {
-    const { kernel, buffers } = program.steps[step]!;
+    const { buffers } = program.steps[step]!;
     log?.stamp(f, step, "start");
     for (const buffer of buffers) f.i32(options.addresses[buffer]!);
     for (const param of f.params.slice(from)) f.get(param);
-    f.call(kernels[kernel]!);
+    f.call(functionOf(step));
     log?.stamp(f, step, "end");
   };
   const run = team

@@ -54,6 +54,8 @@ export interface InsertionPoint {
 }
 
 const EMPTY_BLOCK = 0x40;
+/** Bit of an access's alignment. */
+const MEMORY_FOLLOWS = 0x40;
 
 /** Bounds of a counted loop; `end` is exclusive. */
 export interface LoopBounds {
@@ -194,29 +196,31 @@ export class FunctionBuilder {
     this.#code.unsigned(global.index);
   }
 
-  #memoryArgument(natural: number, offset: number, align: number | undefined): void {
-    this.#code.unsigned(Math.min(align ?? natural, natural));
+  #memoryArgument(natural: number, offset: number, align = natural, memory = 0): void {
+    // The first memory has no number in the encoding; bit 6 says that another one's follows.
+    this.#code.unsigned(Math.min(align, natural) | (memory > 0 ? MEMORY_FOLLOWS : 0));
+    if (memory > 0) this.#code.unsigned(memory);
     this.#code.unsigned(offset);
   }
 
-  /** A load or store; `align` is the log2 of the alignment hint. */
-  memory(op: MemoryOp, offset = 0, align?: number): void {
+  /** A load or store; `align` is the log2 of the alignment hint, `memory` the number of the memory in the module. */
+  memory(op: MemoryOp, offset = 0, align?: number, memory?: number): void {
     const [code, natural] = memoryOpcodes[op];
     this.#opcode(code);
-    this.#memoryArgument(natural, offset, align);
+    this.#memoryArgument(natural, offset, align, memory);
   }
 
   /** An atomic access; its address must be aligned. */
   atomic(op: AtomicOp, offset = 0): void {
     const [code, natural] = atomicOpcodes[op];
     this.#opcode(code);
-    this.#memoryArgument(natural, offset, undefined);
+    this.#memoryArgument(natural, offset);
   }
 
-  memoryLane(op: MemoryLaneOp, lane: number, offset = 0, align?: number): void {
+  memoryLane(op: MemoryLaneOp, lane: number, offset = 0, align?: number, memory?: number): void {
     const [code, natural] = memoryLaneOpcodes[op];
     this.#opcode(code);
-    this.#memoryArgument(natural, offset, align);
+    this.#memoryArgument(natural, offset, align, memory);
     this.#code.byte(lane);
   }
 

@@ -57,6 +57,8 @@ export interface KernelInput {
   readonly choices: ReadonlyMap<Statement, Choice>;
   /** Parameters that hold the buffers' addresses, in the kernel's order. */
   readonly buffers: readonly Local[];
+  /** Numbers of the memories that the buffers lie in. Scratch is in memory 0. */
+  readonly memories: readonly number[];
   /** Parameters that hold the sizes, by name. */
   readonly sizes: ReadonlyMap<string, Local>;
   /** Address of the memory that products pack their operands into; in a team, of the first thread's. */
@@ -71,6 +73,7 @@ interface Buffer {
   readonly index: number;
   readonly dtype: DType;
   readonly shape: Shape;
+  readonly memory: number;
   readonly base: Value;
   readonly strides: readonly Value[];
   readonly volatile: boolean;
@@ -133,6 +136,7 @@ export class KernelEmitter {
         index,
         dtype,
         shape,
+        memory: input.memories[index]!,
         base,
         strides: strides.toReversed(),
         volatile: access !== "read",
@@ -149,7 +153,7 @@ export class KernelEmitter {
       this.table.integer(shape.slice(i + 1).reduce((product, size) => product * size, 1)),
     );
     const base = this.table.apply("add", [this.scratch(), start]);
-    this.#buffers.set(name, { index, dtype, shape, base, strides, volatile: true });
+    this.#buffers.set(name, { index, dtype, shape, memory: 0, base, strides, volatile: true });
   }
 
   /** Address of this thread's memory for products and arrays; asked for first outside of all loops. */
@@ -339,11 +343,11 @@ export class KernelEmitter {
 
   /** Where an element of a buffer, or one per lane, is found. */
   access(name: string, index: readonly Expr[]): Access {
-    const { base, strides, dtype, shape } = this.buffer(name);
+    const { memory, base, strides, dtype, shape } = this.buffer(name);
     const parts = mergeIndex(index, shape);
     const values = parts.map((part) => this.value(part.index));
     const steps = parts.map((part) => strides[part.dimension]!);
-    return accessOf(this.table, base, values, steps, byteWidth(dtype));
+    return accessOf(this.table, { memory, base }, values, steps, byteWidth(dtype));
   }
 
   /** A loop bound: a number, or a local that holds it. */

@@ -34,13 +34,13 @@ function widenLanes(e: Emission, dtype: DType): void {
   }
 }
 
-function loadScalar(e: Emission, dtype: DType, offset: number): void {
+function loadScalar(e: Emission, dtype: DType, { offset, memory }: Access): void {
   const { f } = e;
   if (dtype === "f32") {
-    f.memory("f32.load", offset);
+    f.memory("f32.load", offset, undefined, memory);
     return;
   }
-  f.memory(bitLoad(dtype), offset);
+  f.memory(bitLoad(dtype), offset, undefined, memory);
   if (dtype === "bf16") {
     f.i32(16);
     f.op("i32.shl", "f32.reinterpret_i32");
@@ -53,24 +53,25 @@ function loadScalar(e: Emission, dtype: DType, offset: number): void {
 
 function loadContiguous(e: Emission, dtype: DType, access: Access): void {
   const { f } = e;
+  const { offset, memory } = access;
   e.emit(access.address);
   switch (byteWidth(dtype)) {
     case 4:
-      f.memory("v128.load", access.offset, 2);
+      f.memory("v128.load", offset, 2, memory);
       break;
     case 2:
-      f.memory(dtype === "i16" ? "v128.load16x4_s" : "v128.load16x4_u", access.offset, 1);
+      f.memory(dtype === "i16" ? "v128.load16x4_s" : "v128.load16x4_u", offset, 1, memory);
       break;
     case 1:
-      f.memory("v128.load32_zero", access.offset, 0);
+      f.memory("v128.load32_zero", offset, 0, memory);
       if (dtype === "i8") f.op("i16x8.extend_low_i8x16_s", "i32x4.extend_low_i16x8_s");
       else f.op("i16x8.extend_low_i8x16_u", "i32x4.extend_low_i16x8_u");
       break;
     default: {
       // The low words of four i64.
-      f.memory("v128.load", access.offset, 3);
+      f.memory("v128.load", offset, 3, memory);
       e.emit(access.address);
-      f.memory("v128.load", access.offset + 16, 3);
+      f.memory("v128.load", offset + 16, 3, memory);
       f.shuffle32(0, 2, 4, 6);
     }
   }
@@ -146,10 +147,10 @@ function loadLanes(e: Emission, dtype: DType, access: Access, mask: Local | unde
     if (width === 4) {
       const offset = address(lane);
       f.get(bits);
-      f.memoryLane("v128.load32_lane", lane, offset);
+      f.memoryLane("v128.load32_lane", lane, offset, undefined, access.memory);
     } else {
       f.get(bits);
-      f.memory(bitLoad(dtype), address(lane));
+      f.memory(bitLoad(dtype), address(lane), undefined, access.memory);
       f.lane("i32x4.replace_lane", lane);
     }
     f.set(bits);
@@ -164,7 +165,7 @@ export function emitLoad(e: Emission, dtype: DType, access: Access): void {
   if (access.mode === "scalar") {
     const plain = (): void => {
       e.emit(access.address);
-      loadScalar(e, dtype, access.offset);
+      loadScalar(e, dtype, access);
     };
     if (!mask) {
       plain();
@@ -210,27 +211,29 @@ function encodeRegister(e: Emission, dtype: DType): void {
 
 function storeScalar(e: Emission, dtype: DType, access: Access, value: Value): void {
   const { f } = e;
+  const { offset, memory } = access;
+  const write = (op: MemoryOp): void => f.memory(op, offset, undefined, memory);
   e.emit(access.address);
   e.emit(value);
   switch (dtype) {
     case "f32":
-      f.memory("f32.store", access.offset);
+      write("f32.store");
       break;
     case "i32":
     case "u32":
-      f.memory("i32.store", access.offset);
+      write("i32.store");
       break;
     case "i16":
-      f.memory("i32.store16", access.offset);
+      write("i32.store16");
       break;
     case "i8":
     case "u8":
     case "bool":
-      f.memory("i32.store8", access.offset);
+      write("i32.store8");
       break;
     case "i64":
       f.op("i64.extend_i32_s");
-      f.memory("i64.store", access.offset);
+      write("i64.store");
       break;
     case "f16":
     case "bf16":
@@ -239,37 +242,38 @@ function storeScalar(e: Emission, dtype: DType, access: Access, value: Value): v
       f.op("f32x4.splat");
       f.call(e.library.get(encodeLanes[dtype]));
       f.lane("i32x4.extract_lane", 0);
-      f.memory(byteWidth(dtype) === 2 ? "i32.store16" : "i32.store8", access.offset);
+      write(byteWidth(dtype) === 2 ? "i32.store16" : "i32.store8");
   }
 }
 
 function storeContiguous(e: Emission, dtype: DType, access: Access, bits: Local): void {
   const { f } = e;
+  const { offset, memory } = access;
   e.emit(access.address);
   f.get(bits);
   switch (byteWidth(dtype)) {
     case 4:
-      f.memory("v128.store", access.offset, 2);
+      f.memory("v128.store", offset, 2, memory);
       break;
     case 2:
       f.get(bits);
       f.op("i16x8.narrow_i32x4_u");
-      f.memoryLane("v128.store64_lane", 0, access.offset, 1);
+      f.memoryLane("v128.store64_lane", 0, offset, 1, memory);
       break;
     case 1:
       f.get(bits);
       f.op("i16x8.narrow_i32x4_u");
       f.get(bits);
       f.op("i8x16.narrow_i16x8_u");
-      f.memoryLane("v128.store32_lane", 0, access.offset, 0);
+      f.memoryLane("v128.store32_lane", 0, offset, 0, memory);
       break;
     default:
       f.op("i64x2.extend_low_i32x4_s");
-      f.memory("v128.store", access.offset, 3);
+      f.memory("v128.store", offset, 3, memory);
       e.emit(access.address);
       f.get(bits);
       f.op("i64x2.extend_high_i32x4_s");
-      f.memory("v128.store", access.offset + 16, 3);
+      f.memory("v128.store", offset + 16, 3, memory);
   }
 }
 
@@ -281,26 +285,27 @@ function storeLanes(
   mask: Local | undefined,
 ): void {
   const { f } = e;
+  const { memory } = access;
   const address = laneAddresses(e, access, byteWidth(dtype));
   eachLane(e, mask, (lane) => {
     const offset = address(lane);
     f.get(bits);
     switch (byteWidth(dtype)) {
       case 4:
-        f.memoryLane("v128.store32_lane", lane, offset);
+        f.memoryLane("v128.store32_lane", lane, offset, undefined, memory);
         break;
       case 2:
         f.lane("i32x4.extract_lane", lane);
-        f.memory("i32.store16", offset);
+        f.memory("i32.store16", offset, undefined, memory);
         break;
       case 1:
         f.lane("i32x4.extract_lane", lane);
-        f.memory("i32.store8", offset);
+        f.memory("i32.store8", offset, undefined, memory);
         break;
       default:
         f.lane("i32x4.extract_lane", lane);
         f.op("i64.extend_i32_s");
-        f.memory("i64.store", offset);
+        f.memory("i64.store", offset, undefined, memory);
     }
   });
 }

@@ -32,8 +32,9 @@ export function directSums(k: KernelEmitter, product: Product): DirectSums | und
   if (store?.kind !== "store" || rest.length > 0) return undefined;
   if (store.value.kind !== "local" || store.value.name !== statement.result) return undefined;
   if (depth.length.kind === "constant" && depth.length.value === 0) return undefined;
-  const { dtype, shape, strides } = k.buffer(store.buffer);
-  if (dtype !== "f32") return undefined;
+  const { dtype, shape, strides, memory } = k.buffer(store.buffer);
+  // Tiles know one memory, that of the thread's own sums.
+  if (dtype !== "f32" || memory !== 0) return undefined;
   const parts = mergeIndex(store.index, shape);
   const row = parts.find((part) => isAxis(part, rows.axis));
   const column = parts.at(-1);

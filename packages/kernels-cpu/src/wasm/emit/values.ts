@@ -28,20 +28,16 @@ interface Properties {
 }
 
 /** Where a load or store finds its elements. All addresses are in bytes and scalar, but for `offsets`. */
-export type Access =
-  | { readonly mode: "scalar" | "contiguous"; readonly address: Value; readonly offset: number }
-  | {
-      readonly mode: "strided";
-      readonly address: Value;
-      readonly offset: number;
-      readonly stride: Value;
-    }
-  | {
-      readonly mode: "gather";
-      readonly address: Value;
-      readonly offset: number;
-      readonly offsets: Value;
-    };
+export type Access = {
+  /** Number of the memory in the module. */
+  readonly memory: number;
+  readonly address: Value;
+  readonly offset: number;
+} & (
+  | { readonly mode: "scalar" | "contiguous" }
+  | { readonly mode: "strided"; readonly stride: Value }
+  | { readonly mode: "gather"; readonly offsets: Value }
+);
 
 export type Value = Properties &
   (

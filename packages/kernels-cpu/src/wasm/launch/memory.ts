@@ -7,11 +7,17 @@ import { MAX_MEMORY_BYTES } from "../capabilities.ts";
 import { CONTROL_BYTES } from "./control.ts";
 
 const PAGE = 65536;
-const ALIGNMENT = 64;
+/** What blocks start at a multiple of; nothing lies at address 0. */
+export const ALIGNMENT = 64;
 
 interface Block {
   readonly address: number;
   readonly bytes: number;
+}
+
+/** Bytes that a block takes. */
+export function blockBytes(bytes: number): number {
+  return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 }
 
 /** Memory shared by a store and the programs loaded over it. */
@@ -20,6 +26,8 @@ export class LinearMemory {
   readonly #used: Map<number, number> = new Map();
   #free: Block[] = [];
   #end = ALIGNMENT;
+  /** What lies below was handed out once; above, memory is zero. */
+  #touched = ALIGNMENT;
   #scratch: Block = { address: 0, bytes: 0 };
 
   /** Address of the words by which threads keep in step, in a memory that they share. */
@@ -27,7 +35,8 @@ export class LinearMemory {
   /** Several threads may run programs over it. */
   readonly shared: boolean;
 
-  constructor(shared: boolean) {
+  /** A memory `withControl` has a meeting place for threads, if they can share it. */
+  constructor(shared: boolean, withControl = true) {
     this.shared = shared;
     const limits = shared ? { maximum: Math.floor(MAX_MEMORY_BYTES / PAGE), shared } : {};
     try {
@@ -39,13 +48,26 @@ export class LinearMemory {
         cause,
       });
     }
-    if (shared) this.control = this.allocate(CONTROL_BYTES, "the threads' meeting place");
+    if (shared && withControl)
+      this.control = this.allocate(CONTROL_BYTES, "the threads' meeting place");
   }
 
-  /** An aligned block of zeros; `purpose` is for the error when there is no room. */
-  allocate(bytes: number, purpose: string): number {
-    const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
-    const at = this.#free.findIndex((block) => block.bytes >= size);
+  /** No block is in use. */
+  get isEmpty(): boolean {
+    return this.#used.size === 0;
+  }
+
+  /** An aligned block of zeros, ending before `limit`; `purpose` is for the error when there is no room. */
+  allocate(bytes: number, purpose: string, limit: number = MAX_MEMORY_BYTES): number {
+    return this.tryAllocate(bytes, purpose, limit) ?? this.#fail({ bytes, purpose, limit });
+  }
+
+  /** The same; undefined when there is no room before `limit`. */
+  tryAllocate(bytes: number, purpose: string, limit: number): number | undefined {
+    const size = blockBytes(bytes);
+    const at = this.#free.findIndex(
+      (block) => block.bytes >= size && block.address + size <= limit,
+    );
     const found = this.#free[at];
     if (found) {
       const rest = { address: found.address + size, bytes: found.bytes - size };
@@ -55,29 +77,36 @@ export class LinearMemory {
       return found.address;
     }
     const address = this.#end;
-    this.#reserve(address + size, bytes, purpose);
-    this.#end = address + size;
+    const end = address + size;
+    if (end > limit) return undefined;
+    const missing = Math.ceil((end - this.memory.buffer.byteLength) / PAGE);
+    if (missing > 0)
+      try {
+        this.memory.grow(missing);
+      } catch (cause) {
+        this.#fail({ bytes, purpose, limit, cause });
+      }
+    const again = Math.min(end, this.#touched) - address;
+    if (again > 0) new Uint8Array(this.memory.buffer, address, again).fill(0);
+    this.#end = end;
+    this.#touched = Math.max(this.#touched, end);
     this.#used.set(address, size);
     return address;
   }
 
-  #reserve(end: number, bytes: number, purpose: string): void {
-    const missing = Math.ceil((end - this.memory.buffer.byteLength) / PAGE);
-    if (missing <= 0) return;
-    const fail = (cause?: unknown): never => {
-      throw new DeviceError({
-        what: `no room for ${bytes} bytes in WebAssembly memory, which holds ${this.#end} of at most ${MAX_MEMORY_BYTES}`,
-        where: purpose,
-        hint: "Use a smaller model, batch or context, or a narrower dtype.",
-        cause,
-      });
-    };
-    if (end > MAX_MEMORY_BYTES) fail();
-    try {
-      this.memory.grow(missing);
-    } catch (cause) {
-      fail(cause);
-    }
+  #fail(failure: {
+    readonly bytes: number;
+    readonly purpose: string;
+    readonly limit: number;
+    readonly cause?: unknown;
+  }): never {
+    const { bytes, purpose, limit, cause } = failure;
+    throw new DeviceError({
+      what: `no room for ${bytes} bytes in WebAssembly memory, which holds ${this.#end} of at most ${limit}`,
+      where: purpose,
+      hint: "Use a smaller model, batch or context, or a narrower dtype.",
+      cause,
+    });
   }
 
   /** Takes back a block. */
@@ -97,10 +126,9 @@ export class LinearMemory {
         };
       else this.#free.push(block);
     }
-    // What lies at the end is given back to the unused rest; fresh memory must read as zeros again.
+    // What lies at the end is given back to the unused rest. It is zeroed when it is handed out again.
     const last = this.#free.at(-1);
     if (last && last.address + last.bytes === this.#end) {
-      new Uint8Array(this.memory.buffer, last.address, last.bytes).fill(0);
       this.#end = last.address;
       this.#free.pop();
     }
