@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtemp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -162,14 +162,23 @@ describe("train", () => {
   });
 });
 
+it("removes what a killed process left behind, also where no step is left to do", async () => {
+  await run("a");
+  const left = [".tmp-1-model.safetensors", join("training", ".tmp-1-old-step-9")];
+  for (const name of left) await mkdir(join(directory, "a", name));
+  await run("a", { resume: true });
+  const names = await readdir(join(directory, "a"), { recursive: true });
+  expect(names.filter((name) => name.includes(".tmp-"))).toEqual([]);
+});
+
 describe("a run killed with SIGKILL", () => {
   /** Trains in a process of its own; what it prints arrives in `onText`. */
   const child = (name: string): ReturnType<typeof spawn> => {
     const program = `
 import { createWasmBackend } from "@millrace/kernels-cpu";
 import { byteTokenizer } from "@millrace/model-v3";
-const { trainer, config, settings, text, directory } = JSON.parse(process.argv[1]);
-const { train, buildTokenDataset } = await import(trainer);
+const { modules, config, settings, text, directory } = JSON.parse(process.argv[1]);
+const [{ buildTokenDataset }, { train }] = await Promise.all(modules.map((url) => import(url)));
 const document = { name: "text", read: async () => new TextEncoder().encode(text) };
 await train({
   config, settings, directory, resume: true, checkpointEvery: 3, evaluateEvery: 4, heldOutBatches: 1,
@@ -177,8 +186,8 @@ await train({
   dataset: await buildTokenDataset([document], { tokenizer: byteTokenizer() }),
   progress: process.stdout,
 });`;
-    const trainer = new URL("index.ts", import.meta.url).href;
-    const options = { trainer, config, settings, text, directory: join(directory, name) };
+    const modules = ["index.ts", "node.ts"].map((name) => new URL(name, import.meta.url).href);
+    const options = { modules, config, settings, text, directory: join(directory, name) };
     const input = JSON.stringify(options);
     return spawn(
       process.execPath,
@@ -199,10 +208,13 @@ await train({
       while (!out.includes("step ") && process.exitCode === null) await sleep(1);
       await Promise.race([sleep(wait), exited]);
       process.kill("SIGKILL");
-      if ((await exited) === 0) {
+      const status = await exited;
+      if (status === 0) {
         expect(kills).toBeGreaterThan(0);
         break;
       }
+      // Killed, not failed.
+      expect(status).toBe(null);
     }
     expect(await contents("killed")).toEqual(await contents("whole"));
     expect(losses("killed")).toEqual(losses("whole"));

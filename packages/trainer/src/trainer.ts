@@ -18,7 +18,7 @@ import {
 import { configToJson, declareInit, type ModelConfig, type Precision } from "@millrace/model-v3";
 
 import { checkResumable, type JsonValue, type TrainingState } from "./checkpoint/manifest.ts";
-import { saveTrainingCheckpoint } from "./checkpoint/save.ts";
+import { removeLeftovers, saveTrainingCheckpoint } from "./checkpoint/save.ts";
 import { restoreState, writeModelState, writeMomentState } from "./checkpoint/store-state.ts";
 import { createBatchSource, heldOutBatches } from "./data/batch.ts";
 import type { TokenDataset } from "./data/token-dataset.ts";
@@ -156,6 +156,8 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   let last: HeldOutResult | undefined;
   try {
     if (found) {
+      // A kill while the last checkpoint made room leaves what no later one would remove.
+      await removeLeftovers(directory);
       await restoreState(found.directory, config, store);
       line.note(`Resuming from step ${first}.`);
     } else {

@@ -45,7 +45,6 @@ export async function saveTrainingCheckpoint(
   try {
     await makeFolder(training);
     await removeLeftovers(directory);
-    await removeLeftovers(training);
     await mkdir(temporary);
     await checkpoint.writeModel(temporary);
     const modelFiles = (await readdir(temporary)).sort();
@@ -133,9 +132,10 @@ async function discard(training: string, name: string): Promise<void> {
   await rm(aside, { recursive: true, force: true });
 }
 
-/** What a killed process was writing. Two processes never train into one directory. */
-async function removeLeftovers(directory: string): Promise<void> {
-  for (const name of await readdir(directory))
-    if (name.startsWith(temporaryPrefix))
-      await rm(join(directory, name), { recursive: true, force: true });
+/** Removes from a run's directory what a killed process was writing. Two processes never train into one directory. */
+export async function removeLeftovers(directory: string): Promise<void> {
+  for (const folder of [directory, join(directory, "training")])
+    for (const name of await readdir(folder))
+      if (name.startsWith(temporaryPrefix))
+        await rm(join(folder, name), { recursive: true, force: true });
 }
