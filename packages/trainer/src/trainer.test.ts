@@ -186,7 +186,7 @@ await train({
   dataset: await buildTokenDataset([document], { tokenizer: byteTokenizer() }),
   progress: process.stdout,
 });`;
-    const modules = ["index.ts", "node.ts"].map((name) => new URL(name, import.meta.url).href);
+    const modules = ["index.ts", "node.ts"].map((file) => new URL(file, import.meta.url).href);
     const options = { modules, config, settings, text, directory: join(directory, name) };
     const input = JSON.stringify(options);
     return spawn(
