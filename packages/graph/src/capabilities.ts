@@ -17,4 +17,9 @@ export interface Capabilities {
   readonly maxBuffersPerKernel: number;
   /** Bytes of arrays that one kernel may have; 0 where kernels have none. */
   readonly arrayBytes: number;
+  /**
+   * Narrow floats that products multiply as they are. What is rounded to one of them is then stored as its codes, where it would
+   * otherwise be widened and stored for a product to read.
+   */
+  readonly multipliedAs?: readonly DType[];
 }

@@ -126,5 +126,6 @@ export function graphCapabilities(capabilities: WgslCapabilities): Capabilities 
     maxBytes: 2 ** 42,
     maxBuffersPerKernel: capabilities.maxBindings,
     arrayBytes: arrayBytes(capabilities),
+    ...(capabilities.matrices && { multipliedAs: ["e4m3fn", "e5m2"] as const }),
   };
 }

@@ -1,8 +1,18 @@
 // Every kernel of random graphs and of hand-written ones is compiled by Dawn's null device, which needs no adapter: WGSL that
 // a browser would refuse is refused here, on any machine.
 import { graphArbitrary, recipes } from "@millrace/conformance";
-import type { Graph } from "@millrace/graph";
-import { buildProgram, declare, dotGeneral, dtypes, scaledDot } from "@millrace/graph";
+import type { Capabilities, Graph } from "@millrace/graph";
+import {
+  buildProgram,
+  declare,
+  dotGeneral,
+  dtypes,
+  fp8Linear,
+  gradients,
+  mul,
+  scaledDot,
+  sum,
+} from "@millrace/graph";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { WgslCapabilities } from "./capabilities.ts";
@@ -99,9 +109,9 @@ describe("products on subgroup matrices compile", () => {
     [8, 8, 8, true],
     [8, 16, 16, true],
     [16, 8, 16, true],
-  ] as const)("of %i by %i by %i, subgroups of a size: %s", async (...size) => {
+  ] as const)("of %i by %i by %i, subgroups of a size: %s", async (rows, columns, depth, sized) => {
     expect(opened.device.features.has("chromium-experimental-subgroup-matrix")).toBe(true);
-    const capabilities = matrices(...size);
+    const capabilities = matrices(rows, columns, depth, sized);
     const { program } = buildProgram(graph, graphCapabilities(capabilities));
     const chosen = [...emitProgram(program, capabilities).variants.values()].map(
       ({ configuration }) => printConfiguration(configuration),
@@ -109,6 +119,27 @@ describe("products on subgroup matrices compile", () => {
     expect(chosen.filter((text) => text.includes("in matrices of")).length).toBe(2);
     expect(chosen.some((text) => text.includes("scaled every 128"))).toBe(true);
     expect(await expectCompiles(graph, capabilities)).toBe(chosen.length);
+  });
+
+  it("of an FP8 layer's training, where operands are quantised on the way", () => {
+    const layer = declare("layer", (b) => {
+      const [x, w] = [b.input("x", "f32", [128, 256]), b.parameter("w", "f32", [128, 256])];
+      const y = fp8Linear(x, w);
+      const [dx, dw] = gradients(sum(mul(y, y)), [x, w]);
+      return { y, dx: dx!, dw: dw! };
+    });
+    const capabilities = matrices(16, 16, 16, true);
+    const inMatrices = (given: Capabilities): number => {
+      const { program } = buildProgram(layer, given);
+      const { variants } = emitProgram(program, capabilities);
+      return [...variants.values()].filter(({ configuration }) =>
+        printConfiguration(configuration).includes("in matrices of"),
+      ).length;
+    };
+    const { multipliedAs, ...others } = graphCapabilities(capabilities);
+    expect(multipliedAs).toContain("e4m3fn");
+    expect(inMatrices({ ...others, multipliedAs: [] })).toBeLessThan(3);
+    expect(inMatrices(graphCapabilities(capabilities))).toBe(3);
   });
 });
 

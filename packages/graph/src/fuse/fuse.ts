@@ -31,7 +31,7 @@ export function fuse(
   };
   const rules = [...passes, decompose(keeps), ...(join ? simplify : [])];
   const rewritten = rewrite(graph, rules);
-  const groups = group(rewritten, { fuse: join });
+  const groups = group(rewritten, { fuse: join, codes: capabilities.multipliedAs ?? [] });
   return {
     graph: rewritten,
     groups: join ? mergeLoops(rewritten, groups, capabilities) : groups,

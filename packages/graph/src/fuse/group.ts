@@ -6,6 +6,7 @@
  * or, after a hero, its result (epilogue). Three things stop a node from being computed by its readers: they are in several
  * groups and it costs more than a load; the reader repeats elements (broadcast, product); the reader must see memory.
  */
+import type { DType } from "../dtype.ts";
 import type { Graph, Node, ValueRef } from "../graph.ts";
 import { typeOf } from "../graph.ts";
 import type { PrimitiveName } from "../op.ts";
@@ -60,16 +61,23 @@ const inlineOperands: Record<PrimitiveName, readonly number[]> = {
 
 const withEpilogue: ReadonlySet<string> = new Set(["dot_general", "ragged_dot", "ragged_outer"]);
 
-const isNarrowInteger = ({ outputs: [type] }: Node): boolean =>
-  type!.dtype === "i8" || type!.dtype === "i16";
+/** Narrow integers are multiplied as they are on every device. */
+const integerCodes: readonly DType[] = ["i8", "i16"];
+
+export interface GroupOptions {
+  /** With `false` every node is a group of its own. */
+  readonly fuse: boolean;
+  /** Dtypes that are stored where values are rounded to them, beside narrow integers. */
+  readonly codes?: readonly DType[];
+}
 
 const isInlineable = ({ op }: Node): boolean =>
   op.body.class === "elementwise" || op.body.class === "movement";
 
 const isAlias = ({ op }: Node): boolean => op.body.class === "movement" && op.body.alias === true;
 
-/** With `fuse: false` every node is a group of its own. */
-export function group(graph: Graph, options: { readonly fuse: boolean }): readonly Group[] {
+/** Groups in running order. */
+export function group(graph: Graph, options: GroupOptions): readonly Group[] {
   const uses = usesOf(graph);
   const stored = new Set<number>();
   for (const { value } of [...graph.outputs, ...graph.updates]) stored.add(value.node);
@@ -82,7 +90,8 @@ export function group(graph: Graph, options: { readonly fuse: boolean }): readon
       continued.add(hero);
     }
     for (const [, root] of epilogues) stored.add(root);
-    storeWhereNeeded(graph, uses, stored, epilogues);
+    const codes = new Set([...integerCodes, ...(options.codes ?? [])]);
+    storeWhereNeeded(graph, uses, { stored, codes }, epilogues);
   } else for (const node of graph.nodes) stored.add(node.id);
 
   const groups: Group[] = [];
@@ -156,7 +165,7 @@ function absorbEpilogues(
 function storeWhereNeeded(
   graph: Graph,
   uses: readonly (readonly Use[])[],
-  stored: Set<number>,
+  { stored, codes }: { readonly stored: Set<number>; readonly codes: ReadonlySet<DType> },
   epilogues: ReadonlyMap<number, number>,
 ): void {
   const forced = new Set(stored);
@@ -170,8 +179,8 @@ function storeWhereNeeded(
     }, self[node.id]!);
   const needsMemory = (node: Node, roots: ReadonlySet<number>, total: number): boolean => {
     // Codes are rounded once: reading them back costs less than the division.
-    const codes = node.op.body.class === "elementwise" && isNarrowInteger(node);
-    if (codes && total >= sharedCost) return true;
+    const isCode = node.op.body.class === "elementwise" && codes.has(node.outputs[0]!.dtype);
+    if (isCode && total >= sharedCost) return true;
     const movesOnly = node.op.body.class === "movement" && self[node.id]! < sharedCost;
     if (roots.size > 1 && !movesOnly && total >= sharedCost) return true;
     return uses[node.id]!.some((use) => mustStore(graph, use, total));
