@@ -45,8 +45,8 @@ export async function fitTrainStep(
     throw new DeviceError({
       what:
         best.bytes > maxBytes
-          ? `a step takes ${best.bytes} bytes with every layer recomputed, ${maxBytes} are allowed`
-          : `a step takes ${best.arenaBytes} bytes beside its states with every layer recomputed, ${maxBlockBytes} are allowed in one piece`,
+          ? `a step takes ${best.bytes} bytes with every layer recomputed, ${maxBytes} are allowed${maxBytes === capabilities.maxBytes ? " by the device" : ""}`
+          : `a step takes ${best.arenaBytes} bytes beside its states with every layer recomputed, ${maxBlockBytes} are allowed in one piece by the device`,
       where: "training",
       hint: "Use fewer or shorter sequences per step, or a smaller model.",
     });

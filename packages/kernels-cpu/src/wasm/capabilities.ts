@@ -60,6 +60,13 @@ export const MAX_MEMORY_BYTES: number = 2 ** 32 - 2 ** 16;
 /** Memories of one store. Engines set aside about 10 GiB of address space for each, and some have 1 TiB in all. */
 export const MAX_MEMORIES = 64;
 
+/** The machine's memory in Node; a browser does not tell. More address space than that may be had, but not filled. */
+function machineBytes(): number {
+  return typeof process === "object"
+    ? process.getBuiltinModule("node:os").totalmem()
+    : Number.POSITIVE_INFINITY;
+}
+
 /**
  * The record for fuse, lower and plan, where states and arena may take `memoryBytes` of each memory. Programs depend on none of
  * it but whether there is room for them.
@@ -68,7 +75,9 @@ export function wasmCapabilities(memoryBytes: number, severalMemories: boolean):
   return {
     dtypes,
     alignment: 64,
-    maxBytes: severalMemories ? MAX_MEMORIES * memoryBytes : memoryBytes,
+    maxBytes: severalMemories
+      ? Math.max(memoryBytes, Math.min(MAX_MEMORIES * memoryBytes, machineBytes()))
+      : memoryBytes,
     ...(severalMemories && { maxBlockBytes: memoryBytes - 64 }),
     maxBuffersPerKernel: 900,
     arrayBytes: 2 ** 18,

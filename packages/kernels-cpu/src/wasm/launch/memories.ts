@@ -55,7 +55,7 @@ export class Memories {
       throw new DeviceError({
         what: `no room for ${bytes} bytes in one WebAssembly memory, which holds at most ${memoryBytes}`,
         where: purpose,
-        hint: "Use a narrower dtype, or smaller sizes: states may lie in several memories, but each in one.",
+        hint: "Use a smaller model or a narrower dtype: states may lie in several memories, but each in one.",
       });
     const tryIn = (memory: LinearMemory, limit: number): Place | undefined => {
       const address = memory.tryAllocate(bytes, purpose, limit);
