@@ -110,7 +110,9 @@ describe.each(backends.map((make) => [make().name, make] as const))("%s", (_, ma
       [store.write("w", { ...good, data: new Uint8Array(4) }), /stored in Float32Array\(4\)/],
       [store.write("w", { ...good, data: new Float32Array(3) }), /stored in Float32Array\(4\)/],
     ];
-    for (const [promise, message] of refused) await expect(promise).rejects.toThrow(message);
+    await Promise.all(
+      refused.map(([promise, message]) => expect(promise).rejects.toThrow(message)),
+    );
     expect(() => store.ensure([{ name: "w", type: { dtype: "f32", shape: [5] } }])).toThrow(
       /state "w" is f32\[4\] in the store and f32\[5\] in the program at w/,
     );

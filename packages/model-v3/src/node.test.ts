@@ -53,8 +53,8 @@ test("a folder without tokenizer.json has bytes as tokens; a broken one is named
 describe("errors are CheckpointErrors with path and remedy", () => {
   test("paths that are not there, or not what they should be", async () => {
     const gone = join(folder, "gone");
-    for (const opening of [openFile(gone), openCheckpoint(gone), openSafetensorsFile(gone)]) {
-      const error = await opening.catch((caught: unknown) => caught);
+    for (const open of [openFile, openCheckpoint, openSafetensorsFile]) {
+      const error = await open(gone).catch((caught: unknown) => caught);
       expect(error).toBeInstanceOf(CheckpointError);
       expect((error as Error).message).toMatch(/gone.*Check the path/);
     }
