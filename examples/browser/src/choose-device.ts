@@ -2,9 +2,9 @@
  * Which device the page runs on. In: what the user wants. Out: a backend, its name, and why it is this one, in words. WebGPU is taken
  * where there is an adapter, else WebAssembly, with threads where the page is cross-origin isolated.
  */
-import { type Backend, DeviceError, MillraceError } from "@millrace/graph";
+import { type Backend, MillraceError } from "@millrace/graph";
 import { createWasmBackend } from "@millrace/kernels-cpu";
-import { createWgslBackend, type WgslBackendOptions } from "@millrace/kernels-wgsl";
+import { createWgslBackend } from "@millrace/kernels-wgsl";
 
 export const deviceChoices = ["auto", "gpu", "wasm", "wasm-1"] as const;
 export type DeviceChoice = (typeof deviceChoices)[number];
@@ -14,15 +14,6 @@ export interface ChosenDevice {
   readonly name: string;
   readonly reason: string;
 }
-
-/**
- * A processor that plays the graphics card runs the invocations of a workgroup in turns, four at a time, and takes a second to compile
- * what shares memory among many. Small workgroups suit it better than what it says of itself.
- */
-const onProcessor: NonNullable<WgslBackendOptions["capabilities"]> = {
-  maxInvocations: 4,
-  workgroupBytes: 0,
-};
 
 /** Opens the device that `choice` means here. */
 export async function chooseDevice(choice: DeviceChoice): Promise<ChosenDevice> {
@@ -46,22 +37,12 @@ export async function chooseDevice(choice: DeviceChoice): Promise<ChosenDevice> 
 }
 
 async function openGpu(reason: string): Promise<ChosenDevice> {
-  // Looked for first, because elsewhere the backend would look for Node's.
-  const gpu = (navigator as { gpu?: GPU }).gpu;
-  const adapter = await gpu?.requestAdapter();
-  if (!gpu || !adapter)
-    throw new DeviceError({
-      what: gpu
-        ? "the browser has WebGPU but no graphics adapter for it"
-        : "this browser does not offer WebGPU here",
-      hint: "Choose WebAssembly, or a current browser with its graphics acceleration on.",
-    });
-  const software = (adapter.info as Partial<GPUAdapterInfo>).isFallbackAdapter ?? false;
-  const backend = await createWgslBackend({ gpu, ...(software && { capabilities: onProcessor }) });
+  const backend = await createWgslBackend();
+  const { isFallbackAdapter } = backend.device.adapterInfo;
   return {
     backend,
     name: `WebGPU (${backend.adapter})`,
-    reason: software ? `${reason}, though the processor plays the graphics card` : reason,
+    reason: isFallbackAdapter ? `${reason}, though the processor plays the graphics card` : reason,
   };
 }
 

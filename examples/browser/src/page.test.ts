@@ -164,7 +164,7 @@ describe.skipIf(chromiumPath === undefined)("the page", () => {
       expect(await page.locator("#error").isVisible()).toBe(false);
     };
     await page.selectOption("#device", "gpu");
-    await fail(/no graphics adapter.*Choose WebAssembly/);
+    await fail(/no graphics adapter.*use the WebAssembly backend/);
     await page.selectOption("#device", "wasm-1");
     await page.fill("#text", "Too short.");
     await fail(/the training text has 11 tokens.*Add text/);

@@ -65,11 +65,25 @@ type LimitName =
   | "minStorageBufferOffsetAlignment"
   | "minUniformBufferOffsetAlignment";
 
-/** Reads them from an adapter or a device. */
+/**
+ * SwiftShader, with which Chromium plays a graphics card, runs the invocations of a workgroup in turns, four at a time, and takes a
+ * second to compile what shares memory among many: small workgroups suit it better than what it says of itself. Mesa's llvmpipe
+ * has no such trouble, and takes tiles as a graphics card does.
+ */
+const swiftShader: Pick<WgslCapabilities, "maxInvocations" | "workgroupBytes"> = {
+  maxInvocations: 4,
+  workgroupBytes: 0,
+};
+
+type AdapterKind = Pick<GPUAdapterInfo, "architecture"> &
+  Partial<Pick<GPUAdapterInfo, "isFallbackAdapter">>;
+
+/** Reads them from a device and what its adapter says of itself. */
 export function readCapabilities(
   limits: Readonly<Record<LimitName, number>>,
   features: { has(name: string): boolean },
-  software: boolean,
+  // Dawn's null device leaves it out.
+  { architecture, isFallbackAdapter: software = false }: AdapterKind,
   { subgroupSize = 0, matrices }: Partial<Pick<WgslCapabilities, "subgroupSize" | "matrices">> = {},
 ): WgslCapabilities {
   // Bindings end at whole alignments, so that a buffer cut into parts has no rest in the middle.
@@ -93,6 +107,7 @@ export function readCapabilities(
     software,
     rolled: software,
     ...(matrices && { matrices }),
+    ...(software && architecture === "swiftshader" && swiftShader),
   };
 }
 

@@ -63,6 +63,12 @@ function browserGpu(): GPU | undefined {
   return navigator?.gpu;
 }
 
+/** Where there is no Node, there are no packages to load: adapters are the browser's. */
+function isBrowser(): boolean {
+  const { process } = globalThis as { process?: { versions?: { node?: string } } };
+  return process?.versions?.node === undefined;
+}
+
 /** Dawn's adapters, by options of its own; those of a browser where there is one. */
 async function adapterSource({ gpu, adapter }: DeviceOptions): Promise<GPU> {
   const given = gpu ?? browserGpu();
@@ -70,6 +76,11 @@ async function adapterSource({ gpu, adapter }: DeviceOptions): Promise<GPU> {
     kept.add(given);
     return given;
   }
+  if (isBrowser())
+    throw new DeviceError({
+      what: "this browser does not offer WebGPU here",
+      hint: "Use a current browser and a page from https or localhost, or the WebAssembly backend.",
+    });
   const { create } = await loadDawn();
   const chosen = adapter === undefined ? [] : [`adapter=${adapter}`];
   // Browsers hide how fast a page's shaders are to within 65 microseconds; a process may know.
@@ -131,10 +142,17 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
   const source = await adapterSource(options);
   const adapter = await findAdapter(source, options);
   if (!adapter)
-    throw new DeviceError({
-      what: "there is no GPU adapter",
-      hint: `${adapterRemedy}, or use the WebAssembly backend.`,
-    });
+    throw new DeviceError(
+      isBrowser()
+        ? {
+            what: "the browser has WebGPU but no graphics adapter for it",
+            hint: "Switch the browser's graphics acceleration on, or use the WebAssembly backend.",
+          }
+        : {
+            what: "there is no GPU adapter",
+            hint: `${adapterRemedy}, or use the WebAssembly backend.`,
+          },
+    );
   const requiredLimits = Object.fromEntries(
     raisedLimits.map((name) => [name, adapter.limits[name]]),
   );
@@ -158,8 +176,7 @@ export async function openDevice(options: DeviceOptions): Promise<OpenDevice> {
     capabilities: readCapabilities(
       device.limits,
       device.features,
-      // Dawn's null device leaves it out.
-      (adapter.info as Partial<GPUAdapterInfo>).isFallbackAdapter ?? false,
+      adapter.info,
       subgroupsOf(source, adapter),
     ),
     name: describeAdapter(adapter),

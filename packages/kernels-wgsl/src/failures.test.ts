@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Graph } from "@millrace/graph";
 import { add, compile, declare, DeviceError, hostTensor, linear, mul, sum } from "@millrace/graph";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { noAdapter, nullGpu } from "../test/gpu.ts";
 import type { WgslBackend } from "./backend.ts";
 import { createWgslBackend } from "./backend.ts";
@@ -35,6 +35,22 @@ describe("no device", () => {
     const made = createWgslBackend({ gpu });
     await expect(made).rejects.toThrow(DeviceError);
     await expect(made).rejects.toThrow(/there is no GPU adapter\. .*apt-get install libvulkan1/);
+  });
+
+  it("no WebGPU, or no adapter, in a browser, where nothing can be installed", async () => {
+    try {
+      // As in a browser: a process is Node's, unless a bundler put an empty one there.
+      vi.stubGlobal("process", Object.create(process, { versions: { value: {} } }));
+      await expect(createWgslBackend()).rejects.toThrow(
+        /^this browser does not offer WebGPU here\. .*the WebAssembly backend\.$/,
+      );
+      vi.stubGlobal("navigator", { gpu: { requestAdapter: async () => null } });
+      await expect(createWgslBackend()).rejects.toThrow(
+        /^the browser has WebGPU but no graphics adapter for it\. .*the WebAssembly backend\.$/,
+      );
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   it("no adapter of that name", async () => {
