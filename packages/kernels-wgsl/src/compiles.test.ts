@@ -21,7 +21,7 @@ import { printConfiguration } from "./configure/configure.ts";
 import type { OpenDevice } from "./device.ts";
 import { closeDevice, openDevice } from "./device.ts";
 import { DeviceGuard } from "./launch/device-errors.ts";
-import { emitProgram } from "./launch/launch.ts";
+import { emitProgram } from "./launch/emit-program.ts";
 import { Pipelines } from "./launch/pipelines.ts";
 import { nullGpu } from "../test/gpu.ts";
 

@@ -6,7 +6,7 @@ import type { Program } from "@millrace/graph";
 import type { WgslCapabilities } from "./capabilities.ts";
 import { leastCapabilities } from "./capabilities.ts";
 import { printConfiguration } from "./configure/configure.ts";
-import { emitProgram } from "./launch/launch.ts";
+import { emitProgram } from "./launch/emit-program.ts";
 
 /** What a graphics card of today offers. */
 export const desktopCapabilities: WgslCapabilities = {

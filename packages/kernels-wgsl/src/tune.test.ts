@@ -13,7 +13,7 @@ import type { OpenDevice } from "./device.ts";
 import { closeDevice, openDevice } from "./device.ts";
 import { DeviceMemory } from "./launch/buffers.ts";
 import { DeviceGuard } from "./launch/device-errors.ts";
-import type { LaunchContext } from "./launch/launch.ts";
+import type { LaunchContext } from "./launch/launch-context.ts";
 import { Pipelines } from "./launch/pipelines.ts";
 import { fileCache } from "./node.ts";
 import { programOf } from "./tune/one-kernel.ts";

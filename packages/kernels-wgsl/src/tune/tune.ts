@@ -18,8 +18,8 @@ import { configureKernel } from "../configure/configure.ts";
 import type { LinesForm, ProductForm } from "../configure/contract.ts";
 import { fittingTiles } from "../configure/contract.ts";
 import { unshared } from "../emit/bindings.ts";
-import type { LaunchContext } from "../launch/launch.ts";
-import { loadProgram } from "../launch/launch.ts";
+import type { LaunchContext } from "../launch/launch-context.ts";
+import { loadProgram } from "../launch/load.ts";
 import { WgslStore } from "../store.ts";
 import { programOf } from "./one-kernel.ts";
 
