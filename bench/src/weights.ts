@@ -104,22 +104,21 @@ function inGroups(
     });
   const largest = format === "int8" ? 127 : 7;
   const step = Math.fround(scale / largest);
-  const whole = Int32Array.from(exact, (value) => Math.round(value / step));
-  const values = Float32Array.from(whole, (value) => value * step);
   const scales = new Float32Array((n * k) / GROUP).fill(step);
-  const codes: HostTensor =
-    format === "int8"
-      ? { dtype: "u8", shape: [n, k], data: Uint8Array.from(whole, (value) => value + 128) }
-      : {
-          dtype: "u8",
-          shape: [n, k / 2],
-          data: Uint8Array.from(
-            { length: (n * k) / 2 },
-            (_, i) => (whole[2 * i]! + 8) | ((whole[2 * i + 1]! + 8) << 4),
-          ),
-        };
+  const values = new Float32Array(n * k);
+  const codes = new Uint8Array(format === "int8" ? n * k : (n * k) / 2);
+  // Plain loops: a matrix has millions of elements.
+  for (let i = 0; i < values.length; i++) {
+    const whole = Math.round(exact[i]! / step);
+    values[i] = whole * step;
+    if (format === "int8") codes[i] = whole + 128;
+    else codes[i >> 1]! |= (whole + 8) << (4 * (i % 2));
+  }
   return {
-    stored: { codes, scales: { dtype: "f32", shape: [n, k / GROUP], data: scales } },
+    stored: {
+      codes: { dtype: "u8", shape: [n, format === "int8" ? k : k / 2], data: codes },
+      scales: { dtype: "f32", shape: [n, k / GROUP], data: scales },
+    },
     values,
   };
 }

@@ -8,21 +8,22 @@ import { productOperands, raggedOperands, scaledOperands } from "../../operands.
 import { BLOCK } from "../../weights.ts";
 import type { Prepared } from "../contestant.ts";
 import { f32, overStates } from "./program.ts";
-import { declareProduct, weightStates } from "./weights.ts";
+import { declareProduct, ourForm, weightStates } from "./weights.ts";
 
 export function prepareProduct(task: ProductTask, backend: Backend): Promise<Prepared> {
   const { m, k, n, layout, weights, copies } = task;
   const { x, w } = productOperands(task);
+  const parts = ourForm(weights, w.stored);
   const names = Array.from({ length: copies }, (_, i) => `w${i}`);
   const graph = declare("product", (b) => {
     let rows = b.state("x", "f32", [m, k]);
     const contract = layout === "nk" ? 1 : 0;
-    for (const name of names) rows = declareProduct(b, rows, name, weights, w.stored, contract);
+    for (const name of names) rows = declareProduct(b, rows, name, weights, parts, contract);
     b.update(b.state("y", "f32", [m, n]), rows);
     return {};
   });
   const states: Record<string, HostTensor> = { x: f32([m, k], x) };
-  for (const name of names) Object.assign(states, weightStates(name, weights, w.stored));
+  for (const name of names) Object.assign(states, weightStates(name, parts));
   return overStates(graph, backend, states, ["y"]);
 }
 

@@ -6,17 +6,30 @@ import type { GraphBuilder, HostTensor, Tensor } from "@millrace/graph";
 import { dequantizeBlocks, dotGeneral, groupLinear } from "@millrace/graph";
 import type { WeightFormat } from "../../case.ts";
 
+/** The parts of a weight in the form that our products take: bytes that hold whole numbers plus 128 become the numbers. */
+export function ourForm(
+  format: WeightFormat,
+  stored: Readonly<Record<string, HostTensor>>,
+): Readonly<Record<string, HostTensor>> {
+  if (format !== "int8") return stored;
+  const { shape, data } = stored["codes"]!;
+  const bytes = data as Uint8Array;
+  const numbers = new Int8Array(bytes.length);
+  for (let i = 0; i < bytes.length; i++) numbers[i] = bytes[i]! - 128;
+  return { ...stored, codes: { dtype: "i8", shape, data: numbers } };
+}
+
 /** x [m, k] times the weight of the states `<name>.codes` and `<name>.scales`; `contract` is the weight's axis k. */
 export function declareProduct(
   b: GraphBuilder,
   x: Tensor,
   name: string,
   format: WeightFormat,
-  stored: Readonly<Record<string, HostTensor>>,
+  parts: Readonly<Record<string, HostTensor>>,
   contract: 0 | 1,
 ): Tensor {
   const state = (part: string): Tensor => {
-    const { dtype, shape } = ourForm(format, stored[part]!);
+    const { dtype, shape } = parts[part]!;
     return b.state(`${name}.${part}`, dtype, shape);
   };
   const times = (weight: Tensor): Tensor =>
@@ -34,20 +47,12 @@ export function declareProduct(
   }
 }
 
-/** Bytes that hold whole numbers plus 128 become the numbers themselves. */
-function ourForm(format: WeightFormat, tensor: HostTensor): HostTensor {
-  if (format !== "int8" || tensor.dtype !== "u8") return tensor;
-  const data = Int8Array.from(tensor.data as Uint8Array, (byte) => byte - 128);
-  return { ...tensor, dtype: "i8", data };
-}
-
 /** What to write into the states of `declareProduct`. */
 export function weightStates(
   name: string,
-  format: WeightFormat,
-  stored: Readonly<Record<string, HostTensor>>,
+  parts: Readonly<Record<string, HostTensor>>,
 ): Record<string, HostTensor> {
   return Object.fromEntries(
-    Object.entries(stored).map(([part, value]) => [`${name}.${part}`, ourForm(format, value)]),
+    Object.entries(parts).map(([part, value]) => [`${name}.${part}`, value]),
   );
 }
