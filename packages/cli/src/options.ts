@@ -28,6 +28,7 @@ export interface DeviceOptions {
   readonly device: Device;
   readonly adapter?: string;
   readonly threads?: number;
+  readonly relaxedSimd?: "on" | "off";
   readonly profile?: string;
 }
 
@@ -49,6 +50,14 @@ export function threadsOption(): Option {
   ).argParser(wholeNumber(1, 256));
 }
 
+/** `--relaxed-simd`, beside it. */
+export function relaxedSimdOption(): Option {
+  return new Option(
+    "--relaxed-simd <choice>",
+    "of --device wasm; off: the same bits on any machine (default: on where it is)",
+  ).choices(["on", "off"]);
+}
+
 /** `--profile`; `what` says which runs are measured. */
 export function profileOption(what: string): Option {
   return new Option(
@@ -58,9 +67,14 @@ export function profileOption(what: string): Option {
 }
 
 /** Ends the command if options do not go together with `--device`. */
-export function checkDevice(command: Command, { device, threads, profile }: DeviceOptions): void {
-  if (threads !== undefined && device !== "wasm")
-    badUsage(command, `option '--threads <n>' is for --device wasm, not for ${device}.`);
+export function checkDevice(command: Command, options: DeviceOptions): void {
+  const { device, threads, relaxedSimd, profile } = options;
+  const onlyForWasm = (value: unknown, option: string): void => {
+    if (value !== undefined && device !== "wasm")
+      badUsage(command, `option '${option}' is for --device wasm, not for ${device}.`);
+  };
+  onlyForWasm(threads, "--threads <n>");
+  onlyForWasm(relaxedSimd, "--relaxed-simd <choice>");
   if (profile === "") badUsage(command, "option '--profile <file.json>' names no file.");
   if (profile !== undefined && device === "interpreter")
     badUsage(

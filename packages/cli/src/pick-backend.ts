@@ -26,7 +26,8 @@ export async function withBackend<T>(
   }
 }
 
-async function pickBackend({ device, adapter, threads }: DeviceOptions): Promise<PickedBackend> {
+async function pickBackend(options: DeviceOptions): Promise<PickedBackend> {
+  const { device, adapter, threads, relaxedSimd } = options;
   if (adapter !== undefined && device !== "gpu")
     throw new AttributeError({
       what: `--adapter chooses a GPU, --device is ${device}`,
@@ -42,6 +43,7 @@ async function pickBackend({ device, adapter, threads }: DeviceOptions): Promise
       const cache = await processCache();
       return createWasmBackend({
         ...(threads !== undefined && { threads }),
+        ...(relaxedSimd !== undefined && { relaxedSimd: relaxedSimd === "on" }),
         ...(cache && { cache }),
       });
     }

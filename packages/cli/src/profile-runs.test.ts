@@ -158,3 +158,29 @@ describe("--threads", () => {
     expect(stdout).toMatch(/WebAssembly threads +programs take \d+ unless told by --threads/);
   });
 });
+
+describe("--relaxed-simd", () => {
+  it.each(["on", "off"])("%s computes the same tokens", async (choice) => {
+    const { status, stdout } = await generate("--relaxed-simd", choice, "--json");
+    expect(status).toBe(0);
+    const { tokens } = JSON.parse(stdout) as { tokens: unknown };
+    const other = await generate("--device", "interpreter", "--json");
+    expect(tokens).toEqual((JSON.parse(other.stdout) as { tokens: unknown }).tokens);
+  });
+
+  it("off takes no fused multiply-add", async () => {
+    const products = async (choice: string): Promise<string> => {
+      const args = ["compile", "--preset", "tiny", "--graph", "decode", "--print", "emitted"];
+      return (await run(...args, "--relaxed-simd", choice)).stdout;
+    };
+    expect(await products("off")).toContain("products not fused");
+    expect(await products("off")).not.toContain("relaxed_madd");
+    expect(await products("on")).toContain("relaxed_madd");
+  });
+
+  it.each(["gpu", "interpreter"])("with --device %s is bad usage", async (device) => {
+    const { status, stderr } = await generate("--device", device, "--relaxed-simd", "off");
+    expect(status).toBe(2);
+    expect(stderr).toContain("'--relaxed-simd <choice>' is for --device wasm");
+  });
+});

@@ -35,7 +35,7 @@ export function configReader(json: unknown, where: string, path = ""): ConfigRea
     throw new CheckpointError({
       what: `${path === "" ? "the configuration" : path} is not a JSON object`,
       where,
-      hint: "Use the config.json of a checkpoint in Hugging Face layout.",
+      hint: "Use the file of this name from a checkpoint in Hugging Face layout.",
     });
   const raw = (key: string): unknown => (Object.hasOwn(json, key) ? json[key] : undefined);
   const has = (key: string): boolean => raw(key) !== undefined && raw(key) !== null;

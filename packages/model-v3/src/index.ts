@@ -12,6 +12,7 @@ export {
   type YarnScaling,
 } from "./config.ts";
 export { configToJson, parseConfig } from "./parse-config.ts";
+export { parseGenerationConfig, type GenerationConfig } from "./generation-config.ts";
 export { preset, presetNames, type PresetName } from "./presets.ts";
 export {
   cacheBytesPerToken,

@@ -13,6 +13,7 @@ import {
   openFile,
   openSafetensorsFile,
   readConfig,
+  readGenerationConfig,
   readTokenizer,
   writeFolder,
 } from "./node.ts";
@@ -48,6 +49,17 @@ test("a folder without tokenizer.json has bytes as tokens; a broken one is named
   expect((await readTokenizer(folder)).vocabSize).toBe(264);
   await writeFile(join(folder, "tokenizer.json"), "{}");
   await expect(readTokenizer(folder)).rejects.toThrow(/tokenizer\.json/);
+});
+
+test("a folder may say how to choose tokens; a file that says it wrongly is named", async () => {
+  expect(await readGenerationConfig(folder)).toBeUndefined();
+  const path = join(folder, "generation_config.json");
+  await writeFile(path, '{"do_sample": true, "eos_token_id": [1, 2]}');
+  expect(await readGenerationConfig(folder)).toMatchObject({ doSample: true, eosTokenId: [1, 2] });
+  for (const text of ["{", '{"top_p": 2}', "null"]) {
+    await writeFile(path, text);
+    await expect(readGenerationConfig(folder)).rejects.toThrow(/generation_config\.json\. [A-Z]/);
+  }
 });
 
 describe("errors are CheckpointErrors with path and remedy", () => {

@@ -15,6 +15,8 @@ import type { SafetensorsFile } from "./checkpoint/safetensors.ts";
 import { openShards } from "./checkpoint/shards.ts";
 import type { TensorSource } from "./checkpoint/tensor-source.ts";
 import type { ModelConfig } from "./config.ts";
+import type { GenerationConfig } from "./generation-config.ts";
+import { parseGenerationConfig } from "./generation-config.ts";
 import { parseConfig } from "./parse-config.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { byteTokenizer, parseTokenizer } from "./tokenizer.ts";
@@ -312,4 +314,11 @@ export async function readTokenizer(path: string): Promise<Tokenizer> {
   if (json === undefined) return byteTokenizer();
   const config = await readJson(directory, "tokenizer_config.json");
   return parseTokenizer(json, config ?? {}, join(path, "tokenizer.json"));
+}
+
+/** What a model folder's `generation_config.json` says of how to choose tokens; undefined where it has none. */
+export async function readGenerationConfig(path: string): Promise<GenerationConfig | undefined> {
+  const file = "generation_config.json";
+  const json = await readJson(nodeDirectory(path), file);
+  return json === undefined ? undefined : parseGenerationConfig(json, join(path, file));
 }

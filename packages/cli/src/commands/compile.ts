@@ -12,6 +12,7 @@ import {
   checkDevice,
   type DeviceOptions,
   deviceOption,
+  relaxedSimdOption,
   threadsOption,
   withExamples,
 } from "../options.ts";
@@ -43,7 +44,8 @@ export function addCompile(program: Command, context: CliContext): void {
       )
       .addOption(deviceOption())
       .addOption(adapterOption())
-      .addOption(threadsOption()),
+      .addOption(threadsOption())
+      .addOption(relaxedSimdOption()),
     [
       "compile --preset tiny --graph decode --print graph",
       "compile run --graph train --print program",

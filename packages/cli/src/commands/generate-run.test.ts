@@ -1,11 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { elementCount, threefry2x32 } from "@millrace/graph";
 import { byteTokenizer, type ModelConfig, preset, saveParameters } from "@millrace/model-v3";
 import { nodeDirectory } from "@millrace/model-v3/node";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { runCli } from "../program.ts";
 
@@ -93,6 +93,55 @@ describe("generate", () => {
       ["--min-p", "1"],
     ])
       expect((await generateJson(...sampled, ...filter)).tokens).toEqual(greedy);
+  });
+
+  describe("with a generation_config.json", () => {
+    const write = (json: unknown): void =>
+      writeFileSync(join(directory, "generation_config.json"), JSON.stringify(json));
+    const prompt = ["--prompt", "a", "--max-tokens", "9"];
+    const tokens = async (...args: string[]): Promise<number[]> =>
+      (await generateJson(...prompt, ...args)).tokens;
+    afterEach(() => rmSync(join(directory, "generation_config.json")));
+
+    it("samples as it says, unless the command line says otherwise", async () => {
+      write({ do_sample: false, temperature: 1.5 });
+      const greedy = await tokens("--temperature", "0");
+      expect(await tokens()).toEqual(greedy);
+      write({ do_sample: true, temperature: 1.5 });
+      const sampled = await tokens();
+      expect(sampled).not.toEqual(greedy);
+      expect(await tokens("--temperature", "1.5")).toEqual(sampled);
+      expect(await tokens("--temperature", "0")).toEqual(greedy);
+      write({ do_sample: true });
+      expect(await tokens()).toEqual(await tokens("--temperature", "1"));
+      for (const filter of [{ top_k: 1 }, { top_p: 0.0001 }, { min_p: 1 }]) {
+        write({ do_sample: true, temperature: 1.5, ...filter });
+        expect(await tokens()).toEqual(greedy);
+        const all = ["--top-k", "264", "--top-p", "1", "--min-p", "0"];
+        expect(await tokens(...all)).toEqual(sampled);
+      }
+    });
+
+    it("ends at each of its end tokens", async () => {
+      write({});
+      const all = await tokens();
+      const [first, third] = [all[0]!, all[2]!];
+      write({ eos_token_id: [263, third] });
+      const end = all.indexOf(third) + 1;
+      expect(await tokens()).toEqual(all.slice(0, end));
+      write({ eos_token_id: first });
+      expect(await tokens()).toEqual([first]);
+    });
+
+    it("that is malformed ends with status 1, the file, the key and the remedy", async () => {
+      write({ top_p: 95 });
+      const { status, stdout, stderr } = await generate(...prompt);
+      expect(status).toBe(1);
+      expect(stdout).toBe("");
+      expect(stderr).toMatch(
+        /^millrace: top_p is 95 at .*generation_config\.json\. Set it to a number above 0/,
+      );
+    });
   });
 
   it("writes the text to stdout and the speeds to stderr", async () => {

@@ -3,9 +3,19 @@
  * while it comes or as one JSON object at the end; what it took on stderr.
  */
 import type { Backend } from "@millrace/graph";
-import { loadIntoStore } from "@millrace/model-v3";
-import { type Checkpoint, openCheckpoint, readTokenizer } from "@millrace/model-v3/node";
-import { createEngine, type Engine, type GenerationResult } from "@millrace/runtime";
+import { type GenerationConfig, loadIntoStore } from "@millrace/model-v3";
+import {
+  type Checkpoint,
+  openCheckpoint,
+  readGenerationConfig,
+  readTokenizer,
+} from "@millrace/model-v3/node";
+import {
+  createEngine,
+  type Engine,
+  type GenerationResult,
+  type SamplingOptions,
+} from "@millrace/runtime";
 
 import type { CliContext } from "../context.ts";
 import { withProfiledBackend } from "../profile-runs.ts";
@@ -37,8 +47,9 @@ async function generateOn(
   try {
     const { config, weights } = checkpoint;
     const tokenizer = await readTokenizer(directory);
+    const wanted = await readGenerationConfig(directory);
     const speculative = options.speculative === "off" ? 0 : options.speculative;
-    const { maxTokens, temperature, topK, topP, minP, seed } = options;
+    const { maxTokens, seed } = options;
     const prompt =
       options.promptIds ??
       tokenizer.encode(options.prompt ?? "", {
@@ -61,7 +72,12 @@ async function generateOn(
         decode: (ids) => tokenizer.decode(Array.from(ids).filter((id) => id < tokenizer.vocabSize)),
       },
     });
-    const stream = engine.stream(prompt, { maxTokens, temperature, topK, topP, minP, seed });
+    const stream = engine.stream(prompt, {
+      ...samplingOf(options, wanted),
+      maxTokens,
+      seed,
+      stopIds: wanted?.eosTokenId ?? undefined,
+    });
     const result = await follow(stream, options.json ? undefined : context.stdout);
     if (options.json) context.stdout.write(`${JSON.stringify(jsonOf(result))}\n`);
     else context.stderr.write(describe(result));
@@ -69,6 +85,19 @@ async function generateOn(
     engine?.dispose();
     store.dispose();
   }
+}
+
+/** What the command line says, else what the model's folder says; without either, the likeliest token is taken. */
+function samplingOf(
+  { temperature, topK, topP, minP }: GenerateOptions,
+  wanted: GenerationConfig | undefined,
+): SamplingOptions {
+  return {
+    temperature: temperature ?? (wanted?.doSample ? (wanted.temperature ?? 1) : 0),
+    topK: topK ?? wanted?.topK ?? undefined,
+    topP: topP ?? wanted?.topP ?? undefined,
+    minP: minP ?? wanted?.minP ?? undefined,
+  };
 }
 
 /**

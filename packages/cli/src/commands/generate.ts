@@ -13,6 +13,7 @@ import {
   deviceOption,
   numberIn,
   profileOption,
+  relaxedSimdOption,
   speculation,
   threadsOption,
   tokenIds,
@@ -79,6 +80,7 @@ export function addGenerate(program: Command, context: CliContext): void {
       .addOption(deviceOption())
       .addOption(adapterOption())
       .addOption(threadsOption())
+      .addOption(relaxedSimdOption())
       .addOption(profileOption("every run, of prompt and tokens")),
     [
       'generate run --prompt "interface " --max-tokens 64',

@@ -11,6 +11,7 @@ import {
   type DeviceOptions,
   deviceOption,
   profileOption,
+  relaxedSimdOption,
   threadsOption,
   type WeightChoice,
   weightsOption,
@@ -43,6 +44,7 @@ export function addLogits(program: Command, context: CliContext): void {
       .addOption(deviceOption())
       .addOption(adapterOption())
       .addOption(threadsOption())
+      .addOption(relaxedSimdOption())
       .addOption(profileOption("the run")),
     ["logits run --input ids.safetensors --out logits.safetensors --attention absorbed"],
   ).action(async (directory: string, options: LogitsOptions, command: Command) => {

@@ -16,6 +16,7 @@ import {
   type Preset,
   presets,
   profileOption,
+  relaxedSimdOption,
   threadsOption,
   wholeNumber,
   withExamples,
@@ -100,6 +101,7 @@ export function addTrain(program: Command, context: CliContext): void {
       .addOption(deviceOption())
       .addOption(adapterOption())
       .addOption(threadsOption())
+      .addOption(relaxedSimdOption())
       .addOption(profileOption("three steady steps, the third to the fifth")),
     [
       'train --preset tiny --data "docs/**/*.md" --out run',

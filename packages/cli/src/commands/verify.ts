@@ -11,6 +11,7 @@ import {
   type DeviceOptions,
   deviceOption,
   profileOption,
+  relaxedSimdOption,
   threadsOption,
   withExamples,
 } from "../options.ts";
@@ -29,6 +30,7 @@ export function addVerify(program: Command, context: CliContext): void {
       .addOption(deviceOption())
       .addOption(adapterOption())
       .addOption(threadsOption())
+      .addOption(relaxedSimdOption())
       .addOption(profileOption("every run")),
     ["verify golden/v3-base", "verify golden/train-step --device interpreter --json"],
   ).action(async (directory: string, options: VerifyOptions, command: Command) => {
