@@ -27,8 +27,8 @@ export interface GenerateOptions extends DeviceOptions {
   readonly prompt?: string;
   readonly promptIds?: readonly number[];
   readonly maxTokens: number;
-  readonly temperature: number;
-  readonly topP: number;
+  readonly temperature?: number;
+  readonly topP?: number;
   readonly topK?: number;
   readonly minP?: number;
   readonly seed: number;
@@ -41,7 +41,9 @@ export function addGenerate(program: Command, context: CliContext): void {
   withExamples(
     program
       .command("generate")
-      .description("Continue a prompt with the model in a directory.")
+      .description(
+        "Continue a prompt with the model in a directory. Its generation_config.json, where it has one, says how to sample and which tokens end the text; options override it.",
+      )
       .argument("<dir>", "a checkpoint in Hugging Face layout, such as the --out of a training")
       .addOption(new Option("--prompt <text>", "text to continue").conflicts("promptIds"))
       .addOption(
@@ -52,20 +54,22 @@ export function addGenerate(program: Command, context: CliContext): void {
       .option("--max-tokens <n>", "tokens to add at most", wholeNumber(1), 128)
       .option(
         "--temperature <t>",
-        "0 takes the likeliest token; 1 samples as the model says",
+        "0 takes the likeliest token; 1 samples as the model says (default: the model's, else 0)",
         numberIn("a number from 0", (value) => value >= 0),
-        0,
       )
       .option(
         "--top-p <p>",
-        "sample from the likeliest tokens that hold this share",
+        "sample from the likeliest tokens that hold this share (default: the model's, else 1)",
         numberIn("a number above 0 and at most 1", (value) => value > 0 && value <= 1),
-        1,
       )
-      .option("--top-k <k>", "sample from the k likeliest tokens", wholeNumber(1))
+      .option(
+        "--top-k <k>",
+        "sample from the k likeliest tokens (default: the model's, else all)",
+        wholeNumber(1),
+      )
       .option(
         "--min-p <p>",
-        "sample from tokens at least this fraction as likely as the likeliest",
+        "sample from tokens at least this fraction as likely as the likeliest (default: the model's, else 0)",
         numberIn("a number from 0 to 1", (value) => value >= 0 && value <= 1),
       )
       .option("--seed <s>", "of the sampling", wholeNumber(0, Number.MAX_SAFE_INTEGER), 0)
