@@ -68,13 +68,14 @@ export function profileOption(what: string): Option {
 
 /** Ends the command if options do not go together with `--device`. */
 export function checkDevice(command: Command, options: DeviceOptions): void {
-  const { device, threads, relaxedSimd, profile } = options;
-  const onlyForWasm = (value: unknown, option: string): void => {
-    if (value !== undefined && device !== "wasm")
-      badUsage(command, `option '${option}' is for --device wasm, not for ${device}.`);
+  const { device, adapter, threads, relaxedSimd, profile } = options;
+  const onlyFor = (only: Device, value: unknown, option: string): void => {
+    if (value !== undefined && device !== only)
+      badUsage(command, `option '${option}' is for --device ${only}, not for ${device}.`);
   };
-  onlyForWasm(threads, "--threads <n>");
-  onlyForWasm(relaxedSimd, "--relaxed-simd <choice>");
+  onlyFor("gpu", adapter, "--adapter <name>");
+  onlyFor("wasm", threads, "--threads <n>");
+  onlyFor("wasm", relaxedSimd, "--relaxed-simd <choice>");
   if (profile === "") badUsage(command, "option '--profile <file.json>' names no file.");
   if (profile !== undefined && device === "interpreter")
     badUsage(

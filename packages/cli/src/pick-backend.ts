@@ -2,7 +2,7 @@
  * The only place that knows which package computes for which `--device`. In: a device's name. Out: its backend, which whoever asked
  * gives back: a GPU keeps its memory, and threads wait for work, until then.
  */
-import { AttributeError, type Backend, type Ceilings } from "@millrace/graph";
+import type { Backend, Ceilings } from "@millrace/graph";
 
 import type { DeviceOptions } from "./options.ts";
 import { processCache } from "./plan-cache.ts";
@@ -28,11 +28,6 @@ export async function withBackend<T>(
 
 async function pickBackend(options: DeviceOptions): Promise<PickedBackend> {
   const { device, adapter, threads, relaxedSimd } = options;
-  if (adapter !== undefined && device !== "gpu")
-    throw new AttributeError({
-      what: `--adapter chooses a GPU, --device is ${device}`,
-      hint: "Add --device gpu.",
-    });
   if (device === "gpu") {
     const { createWgslBackend } = await import("@millrace/kernels-wgsl");
     return createWgslBackend(adapter === undefined ? {} : { adapter });

@@ -1,8 +1,8 @@
 /**
- * What a model's programs take. In: a configuration. Out: for each graph the bytes of its arena and of its state, from the plan
- * itself: the numbers a backend then allocates. Nothing is allocated here.
+ * What a model's programs take. In: a configuration and what a device can do. Out: for each graph the bytes of its arena and of its
+ * state, from the plan itself: the numbers a backend then allocates. Nothing is allocated here.
  */
-import { buildProgram, dtypes, stateBytes } from "@millrace/graph";
+import { buildProgram, type Capabilities, stateBytes } from "@millrace/graph";
 import type { ModelConfig, WeightFormat } from "@millrace/model-v3";
 
 import { type GraphName, graphNames } from "./graph-names.ts";
@@ -17,22 +17,16 @@ export interface PlanMemory {
   readonly sizes: string;
 }
 
-/** Larger than any device, so that a plan is made for every model. */
-const unlimited = {
-  dtypes,
-  alignment: 64,
-  maxBytes: Infinity,
-  maxBuffersPerKernel: 64,
-  arrayBytes: 0,
-};
-
 export function planMemory(
   config: ModelConfig,
+  device: Capabilities,
   weights: WeightFormat = "f32",
 ): Record<GraphName, PlanMemory> {
+  // As the device would run it, were it large enough: a plan is made for every model.
+  const capabilities = { ...device, maxBytes: Infinity, maxBlockBytes: Infinity };
   const entries = graphNames.map((name) => {
     const { graph, sizes } = declareModelGraph(config, name, undefined, weights);
-    const { program } = buildProgram(graph, unlimited);
+    const { program } = buildProgram(graph, capabilities);
     const { arenaBytes } = program;
     return [name, { arenaBytes, stateBytes: stateBytes(program), sizes }] as const;
   });

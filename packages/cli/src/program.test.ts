@@ -160,8 +160,10 @@ describe("an adapter", () => {
   });
 
   it("is a GPU's", async () => {
-    const { status, stderr } = await run(...shaders, "--adapter", "no such");
-    expect(status).toBe(1);
-    expect(stderr).toMatch(/--adapter chooses a GPU, --device is wasm\. Add --device gpu\.\n$/);
+    for (const args of [shaders, ["inspect", directory], ["verify", directory]]) {
+      const { status, stderr } = await run(...args, "--adapter", "no such");
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/option '--adapter <name>' is for --device gpu, not for wasm\.\n/);
+    }
   });
 });

@@ -100,3 +100,17 @@ it("inspect tells the memory that a format takes, which is less for decoding and
   expect(await run("inspect", at("model"), "--weights", "int4")).toContain("weights in int4");
   expect(readFileSync(join(at("model"), "config.json"), "utf8")).toContain("bfloat16");
 });
+
+it("inspect plans for the device that is named: temporaries are those that compile tells of there", async () => {
+  for (const device of ["wasm", "interpreter"]) {
+    const text = await run("inspect", at("model"), "--json", "--device", device);
+    const { planMemory } = JSON.parse(text) as {
+      planMemory: Record<string, { arenaBytes: number }>;
+    };
+    for (const graph of ["train", "prefill", "decode"]) {
+      const stages = ["--graph", graph, "--print", "program", "--device", device];
+      const program = await run("compile", at("model"), ...stages);
+      expect(program).toContain(`arena ${planMemory[graph]!.arenaBytes} bytes`);
+    }
+  }
+});

@@ -1,6 +1,7 @@
 /**
  * `millrace inspect`: what a model costs, from its configuration alone. In: a directory or a config.json. Out: parameters,
- * cache, work per token, as a table or as JSON; the JSON's keys are fixed, other tools read them.
+ * cache, work per token, and the memory of its programs as planned for a device, as a table or as JSON; the JSON's keys are fixed,
+ * other tools read them.
  */
 import type { ModelCosts } from "@millrace/model-v3";
 import { type Command, Option } from "commander";
@@ -9,6 +10,7 @@ import type { CliContext } from "../context.ts";
 import { type GraphName, graphNames } from "../graph-names.ts";
 import {
   adapterOption,
+  checkDevice,
   type DeviceOptions,
   deviceOption,
   type WeightFormat,
@@ -26,7 +28,9 @@ export function addInspect(program: Command, context: CliContext): void {
   withExamples(
     program
       .command("inspect")
-      .description("Count a model's parameters, cache bytes and work per token; nothing is loaded.")
+      .description(
+        "Count a model's parameters, cache bytes and work per token, and plan its memory; nothing is loaded.",
+      )
       .argument("<path>", "directory with a config.json, or the file itself")
       .option("--json", "one JSON object on stdout")
       .addOption(
@@ -37,15 +41,19 @@ export function addInspect(program: Command, context: CliContext): void {
       .addOption(deviceOption())
       .addOption(adapterOption()),
     ["inspect run", "inspect run --weights int4", "inspect DeepSeek-V3/config.json --json"],
-  ).action(async (path: string, options: InspectOptions) => {
+  ).action(async (path: string, options: InspectOptions, command: Command) => {
+    checkDevice(command, options);
     const { weights } = options;
     const { inspectConfig } = await import("@millrace/model-v3");
     const { readConfig } = await import("@millrace/model-v3/node");
+    const { withBackend } = await import("../pick-backend.ts");
     const { planMemory } = await import("../plan-memory.ts");
     const config = await readConfig(path);
     const costs: InspectedCosts = {
       ...inspectConfig(config),
-      planMemory: planMemory(config, weights),
+      planMemory: await withBackend(options, async ({ capabilities }) =>
+        planMemory(config, capabilities, weights),
+      ),
     };
     context.stdout.write(
       options.json ? `${JSON.stringify(costs, null, 2)}\n` : formatCosts(costs, weights),
