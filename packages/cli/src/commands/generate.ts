@@ -41,6 +41,7 @@ export function addGenerate(program: Command, context: CliContext): void {
   withExamples(
     program
       .command("generate")
+      .summary("Continue a prompt with the model in a directory.")
       .description(
         "Continue a prompt with the model in a directory. Its generation_config.json, where it has one, says how to sample and which tokens end the text; options override it.",
       )
