@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hashText } from "@millrace/graph";
 import type { ModelConfig } from "@millrace/model-v3";
-import { parameterTable } from "@millrace/model-v3";
+import { formatsFor, parameterTable } from "@millrace/model-v3";
 import type { GenerateTask, Task } from "../case.ts";
 import { parameterValues, tokenRows } from "../model-values.ts";
 import { Absent, optionalPackage, versionOf } from "./contestant.ts";
@@ -100,16 +100,17 @@ function keysOf(config: ModelConfig): Record<string, GgufValue> {
   };
 }
 
-/** The model's file, written unless another process of this run has. Norms are f32, as everywhere. */
+/** The model's file, written unless another process of this run has. What is not a matrix of a layer is f32, as with us. */
 function modelFile(config: ModelConfig, format: GgufFormat): string {
   const folder = process.env["MILLRACE_BENCH_FILES"] ?? tmpdir();
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${hashText(JSON.stringify(config))}-${format}.gguf`);
   if (existsSync(path)) return path;
+  const formats = formatsFor(config, format);
   const tensors = parameterTable(config).map((spec): GgufTensor => ({
     name: ggufName(spec.name),
     shape: spec.shape,
-    format: spec.role === "norm" ? "f32" : format,
+    format: formats.has(spec.name) ? format : "f32",
     make: () => parameterValues(config, spec),
   }));
   const unfinished = `${path}.${process.pid}`;

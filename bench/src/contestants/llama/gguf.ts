@@ -3,7 +3,7 @@
  * larger than one array. Source: the GGUF specification, version 3, and the block formats of ggml.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
-import { encodeFloats } from "@millrace/graph";
+import { encodeFloats, encodeGroups } from "@millrace/graph";
 import type { WeightFormat } from "../../case.ts";
 
 /** Element types that both sides have. */
@@ -49,7 +49,7 @@ export function ggufBytes(format: GgufFormat, count: number): number {
   return (count / BLOCK) * bytesPerBlock[format];
 }
 
-/** Elements in their stored form; quantised ones as ggml's own reference does it. */
+/** Elements in their stored form. */
 export function encodeTensor(format: GgufFormat, values: Float32Array<ArrayBuffer>): Uint8Array {
   switch (format) {
     case "f32":
@@ -65,26 +65,25 @@ export function encodeTensor(format: GgufFormat, values: Float32Array<ArrayBuffe
   }
 }
 
+/** Blocks with the codes that our own weights have, so that both sides multiply by the same numbers; ggml's scales are f16. */
 function encodeBlocks(format: "int8" | "int4", values: Float32Array): Uint8Array {
+  const tensor = { dtype: "f32", shape: [values.length], data: values } as const;
+  const { codes, scales } = encodeGroups(tensor, format === "int8" ? 8 : 4, BLOCK);
+  const { buffer, byteOffset, byteLength } = codes.data;
+  const own = new Uint8Array(buffer, byteOffset, byteLength);
+  const steps = encodeFloats("f16", scales.data as Float32Array) as Uint16Array;
   const size = bytesPerBlock[format];
+  const width = size - 2;
   const out = new Uint8Array(ggufBytes(format, values.length));
-  for (let block = 0; block * BLOCK < values.length; block++) {
-    const own = values.subarray(block * BLOCK, (block + 1) * BLOCK);
+  for (let block = 0; block < steps.length; block++) {
     const at = block * size;
-    let extreme = 0;
-    for (const value of own) if (Math.abs(value) > Math.abs(extreme)) extreme = value;
-    const step = format === "int8" ? Math.abs(extreme) / 127 : extreme / -8;
-    const [half] = encodeFloats("f16", [step]) as Uint16Array;
-    out[at] = half! & 255;
-    out[at + 1] = half! >> 8;
-    const inverse = step === 0 ? 0 : 1 / step;
-    if (format === "int8")
-      own.forEach((value, i) => (out[at + 2 + i] = Math.round(value * inverse)));
-    else
-      for (let i = 0; i < BLOCK / 2; i++) {
-        const code = (value: number): number => Math.min(15, Math.floor(value * inverse + 8.5));
-        out[at + 2 + i] = code(own[i]!) | (code(own[i + BLOCK / 2]!) << 4);
-      }
+    out[at] = steps[block]! & 255;
+    out[at + 1] = steps[block]! >> 8;
+    const from = own.subarray(block * width, (block + 1) * width);
+    // A byte of ours holds two neighbours, one of ggml's an element from each half of the block.
+    const half = (i: number): number => (from[i >> 1]! >> (4 * (i % 2))) & 15;
+    if (format === "int8") out.set(from, at + 2);
+    else for (let i = 0; i < width; i++) out[at + 2 + i] = half(i) | (half(i + width) << 4);
   }
   return out;
 }
