@@ -1,5 +1,7 @@
 // The results of test runs: how many passed and were skipped, and what failed.
 // In: what `results-reporter.ts` leaves in each folder. Out: their sum, the list of failures, and the closing line.
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** Where the tests of a folder leave their results. */
 export const resultsFile = ".cache/test-results.json";
@@ -14,6 +16,27 @@ export interface Results {
   readonly passed: number;
   readonly skipped: number;
   readonly failures: readonly Failure[];
+}
+
+/** The packages and examples that have tests. */
+export function testedFolders(root: string): readonly string[] {
+  const manifests = globSync(["packages/*/package.json", "examples/*/package.json"], { cwd: root });
+  return manifests
+    .filter((path) => JSON.parse(readFileSync(join(root, path), "utf8")).scripts?.test)
+    .map((path) => path.slice(0, -"/package.json".length))
+    .toSorted();
+}
+
+/** The results of the tests of a folder; that there are none is a failure. */
+export function readResults(root: string, folder: string): Results {
+  const file = join(root, folder, resultsFile);
+  if (existsSync(file)) {
+    const { failures, ...counts } = JSON.parse(readFileSync(file, "utf8")) as Results;
+    const named = failures.map(({ name, message }) => ({ name: `${folder}/${name}`, message }));
+    return { ...counts, failures: named };
+  }
+  const message = `The tests left no results in ${resultsFile}.`;
+  return { passed: 0, skipped: 0, failures: [{ name: folder, message }] };
 }
 
 /** Adds the results of several runs. */

@@ -3,7 +3,7 @@
 // A step that fails without a failed test in it (a type error, a broken boundary) counts as one
 // failure, so the closing line never reads "0 failed" when the exit status is not 0.
 import { spawnSync } from "node:child_process";
-import { existsSync, globSync, readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -11,8 +11,10 @@ import {
   addResults,
   closingLine,
   describeFailures,
+  readResults,
   type Results,
   resultsFile,
+  testedFolders,
 } from "./test-results.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
@@ -27,22 +29,7 @@ function succeeds(title: string, command: string, args: readonly string[]): bool
   return status === 0;
 }
 
-/** The results of the tests of a folder. */
-function readResults(folder: string): Results {
-  const file = join(root, folder, resultsFile);
-  if (existsSync(file)) {
-    const { failures, ...counts } = JSON.parse(readFileSync(file, "utf8")) as Results;
-    const named = failures.map(({ name, message }) => ({ name: `${folder}/${name}`, message }));
-    return { ...counts, failures: named };
-  }
-  const message = `The tests left no results in ${resultsFile}.`;
-  return { ...nothing, failures: [{ name: folder, message }] };
-}
-
-const folders = globSync(["packages/*/package.json", "examples/*/package.json"], { cwd: root })
-  .filter((path) => JSON.parse(readFileSync(join(root, path), "utf8")).scripts?.test !== undefined)
-  .map((path) => path.slice(0, -"/package.json".length))
-  .toSorted();
+const folders = testedFolders(root);
 // Results of an earlier run must not count for this one; nx puts those of unchanged packages back.
 for (const folder of [...folders, "scripts"])
   rmSync(join(root, folder, resultsFile), { force: true });
@@ -67,7 +54,7 @@ check("examples in documents", "node", ["scripts/check-docs.ts"]);
 check("tables in documents", "node", ["scripts/generate-tables.ts"]);
 
 const packagesPass = succeeds("package tests", "nx", ["run-many", "-t", "test", ...everywhere]);
-add("package tests", packagesPass, addResults(folders.map(readResults)));
+add("package tests", packagesPass, addResults(folders.map((folder) => readResults(root, folder))));
 
 const scriptsPass = succeeds("tests of the scripts", "vitest", [
   "run",
@@ -75,7 +62,7 @@ const scriptsPass = succeeds("tests of the scripts", "vitest", [
   "--reporter=default",
   "--reporter=./scripts/results-reporter.ts",
 ]);
-add("tests of the scripts", scriptsPass, readResults("scripts"));
+add("tests of the scripts", scriptsPass, readResults(root, "scripts"));
 
 const total = addResults(runs);
 if (total.failures.length > 0) console.log(`\n${describeFailures(total.failures)}`);
