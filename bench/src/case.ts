@@ -95,15 +95,16 @@ export interface CeilingTask {
   readonly of: CeilingKind;
 }
 
-export type Task =
+/** What any of our backends can run. */
+export type RunTask =
   | ProductTask
   | RaggedTask
   | ScaledTask
   | AttentionTask
   | TrainTask
-  | GenerateTask
-  | CompileTask
-  | CeilingTask;
+  | GenerateTask;
+
+export type Task = RunTask | CompileTask | CeilingTask;
 
 export interface Case {
   readonly id: string;

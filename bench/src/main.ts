@@ -12,14 +12,15 @@ import type { ContestantName } from "./contestants/names.ts";
 import { commandOf } from "./contestants/names.ts";
 import { ChildPartner } from "./measure/child-process.ts";
 import type { Entrant } from "./measure/interleave.ts";
-import { measureCase } from "./measure/interleave.ts";
+import { measureCase, stepsOf } from "./measure/interleave.ts";
+import { Progress } from "./measure/progress.ts";
 import type { Partner, Reply, Request } from "./measure/protocol.ts";
 import type { CaseResult, GroupResult, Machine, Results } from "./measure/result.ts";
 import { referenceSample } from "./operands.ts";
 import type { Options } from "./options.ts";
 import { parseOptions, usage } from "./options.ts";
 import { readResults, resultsText, writeResults } from "./report/performance.ts";
-import { describeMachine, machineText } from "./report/machine.ts";
+import { describeMachine, loadText, machineText } from "./report/machine.ts";
 import { absenceNotes, groupTable } from "./report/table.ts";
 import { claimsTable, judge, NOT_MEASURED } from "./report/claims.ts";
 
@@ -63,13 +64,17 @@ function asCeiling(partner: Partner, { ceiling }: Case): Partner {
   };
 }
 
-function entrantsOf(measured: Case, options: Options, partners: Partners): Entrant[] {
-  const names: ContestantName[] = [
+/** Who is asked. */
+function namesOf(measured: Case, { peers }: Options): readonly ContestantName[] {
+  return [
     ...(measured.ceiling ? (["ceiling"] as const) : []),
     "millrace",
-    ...options.peers.filter((name) => name !== "pytorch-avx512" || hasAvx512),
+    ...peers.filter((name) => name !== "pytorch-avx512" || hasAvx512),
   ];
-  return names.flatMap((contestant) =>
+}
+
+function entrantsOf(measured: Case, options: Options, partners: Partners): Entrant[] {
+  return namesOf(measured, options).flatMap((contestant) =>
     options.threads.map((threads) => {
       const partner = partners.get(contestant, threads);
       return {
@@ -81,24 +86,29 @@ function entrantsOf(measured: Case, options: Options, partners: Partners): Entra
   );
 }
 
+/** What a group measures in this run. */
+const chosenCases = (group: Group, { quick, match }: Options): readonly Case[] =>
+  casesOf(group, quick).filter(({ id }) => id.includes(match));
+
 async function measureGroup(
   group: Group,
   options: Options,
   machine: Machine,
+  progress: Progress,
 ): Promise<GroupResult> {
   const partners = new Partners();
   const stop = (): void => partners.closeAll();
   process.once("exit", stop);
   const cases: CaseResult[] = [];
   try {
-    for (const measured of casesOf(group, options.quick)) {
-      if (!measured.id.includes(options.match)) continue;
-      process.stderr.write(`${group}: ${measured.label}\n`);
+    for (const measured of chosenCases(group, options)) {
+      const watch = progress.begin(`${group}: ${measured.label}`);
       const entrants = entrantsOf(measured, options, partners);
       const sampleOf = (length: number) => referenceSample(measured.task, length);
-      cases.push(await measureCase(measured, entrants, options, sampleOf));
+      cases.push(await measureCase(measured, entrants, options, sampleOf, watch));
     }
   } finally {
+    progress.clear();
     stop();
     process.off("exit", stop);
   }
@@ -121,13 +131,17 @@ async function main(): Promise<void> {
   }
   const machine = describeMachine();
   console.log(machineText(machine));
-  if (machine.load > 0.3)
-    console.log(
-      `Other work is going on (load ${machine.load.toFixed(2)}): do not trust the numbers.`,
-    );
+  const doubt = loadText(machine);
+  if (doubt !== "") console.log(`${doubt} Do not trust the numbers.`);
   const results: Results = {};
+  const steps = options.groups.flatMap((group) =>
+    chosenCases(group, options).map((measured) =>
+      stepsOf(namesOf(measured, options).length * options.threads.length, options),
+    ),
+  );
+  const progress = new Progress(steps, process.stderr, () => performance.now());
   for (const group of options.groups) {
-    const result = await measureGroup(group, options, machine);
+    const result = await measureGroup(group, options, machine, progress);
     results[group] = result;
     show(result);
     if (options.write) {

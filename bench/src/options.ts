@@ -28,13 +28,16 @@ export const usage: string = `npm run bench -- [options]
   --only <groups>     ${groups.join(", ")} (all)
   --threads <counts>  numbers of threads, such as 1,2 (1,2)
   --peers <names>     ${contestantNames.slice(2).join(", ")} (all; "none" for none)
-  --match <text>      only cases whose name contains it
+  --match <text>      only cases whose name contains it, such as 512x512 or decode-int8; not with --write
   --rounds <n>        rounds, of which the median counts (9; 3 with --quick)
   --seconds <s>       of each contestant in each round, at least (0.4; 0.02 with --quick)
   --quick             small sizes: shows that everything runs, says nothing of speed
-  --write             rewrite docs/performance.md and bench/results.json
+  --write             rewrite docs/performance.md and bench/results.json, the groups that were measured; not with --quick
   --json <file>       write the results of this run there
   --help              this text
+
+What was measured and what was promised of it goes to standard output, progress to standard error.
+MILLRACE_BENCH_PYTHON names the Python that has PyTorch, if it is not python3.
 `;
 
 function listOf<T extends string>(text: string, known: readonly T[], option: string): readonly T[] {
@@ -49,7 +52,8 @@ function listOf<T extends string>(text: string, known: readonly T[], option: str
   });
 }
 
-function numberOf(text: string, option: string, whole: boolean): number {
+/** A positive number, or a whole one. */
+export function numberOf(text: string, option: string, whole: boolean): number {
   const value = Number(text);
   if (value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value;
   throw new InputError({

@@ -109,7 +109,8 @@ function inGroups(
   const codes = new Uint8Array(format === "int8" ? n * k : (n * k) / 2);
   // Plain loops: a matrix has millions of elements.
   for (let i = 0; i < values.length; i++) {
-    const whole = Math.round(exact[i]! / step);
+    // Codes have no -0.
+    const whole = Math.round(exact[i]! / step) | 0;
     values[i] = whole * step;
     if (format === "int8") codes[i] = whole + 128;
     else codes[i >> 1]! |= (whole + 8) << (4 * (i % 2));

@@ -2,14 +2,7 @@
  * What is measured on a GPU. In: whether to be quick: small sizes that show that everything runs and say nothing of speed. Out: tasks
  * with the operations of one run, and the bytes of its operands and results, each counted once.
  */
-import type {
-  AttentionTask,
-  GenerateTask,
-  ProductTask,
-  RaggedTask,
-  ScaledTask,
-  TrainTask,
-} from "../case.ts";
+import type { AttentionTask, RunTask } from "../case.ts";
 import { activeElements, forwardFlops, trainingFlops } from "../model-values.ts";
 import { denseLarge, v3Small } from "../shapes.ts";
 
@@ -21,14 +14,7 @@ export interface HalfTask {
   readonly n: number;
 }
 
-export type GpuTask =
-  | ProductTask
-  | HalfTask
-  | RaggedTask
-  | ScaledTask
-  | AttentionTask
-  | TrainTask
-  | GenerateTask;
+export type GpuTask = RunTask | HalfTask;
 
 export interface GpuCase {
   readonly id: string;

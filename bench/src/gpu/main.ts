@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { InputError, MillraceError } from "@millrace/graph";
 import type { WgslBackend } from "@millrace/kernels-wgsl";
 import { createWgslBackend } from "@millrace/kernels-wgsl";
+import { numberOf } from "../options.ts";
 import { describeMachine } from "../report/machine.ts";
 import { gpuCases } from "./cases.ts";
 import { measureGpuCeilings } from "./ceilings.ts";
@@ -32,16 +33,6 @@ function isSoftware({ adapter, device }: WgslBackend): boolean {
   return device.adapterInfo.isFallbackAdapter || /llvmpipe|swiftshader/i.test(adapter);
 }
 
-function positive(text: string, option: string): number {
-  const value = Number(text);
-  if (value > 0 && Number.isFinite(value)) return value;
-  throw new InputError({
-    what: `${option} is "${text}"`,
-    where: "bench/gpu",
-    hint: "Give a positive number.",
-  });
-}
-
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -60,8 +51,8 @@ async function main(): Promise<void> {
     return;
   }
   const { quick, write, adapter } = values;
-  const rounds = Math.ceil(positive(values.rounds ?? (quick ? "3" : "9"), "--rounds"));
-  const seconds = positive(values.seconds ?? (quick ? "0.02" : "0.5"), "--seconds");
+  const rounds = numberOf(values.rounds ?? (quick ? "3" : "9"), "--rounds", true);
+  const seconds = numberOf(values.seconds ?? (quick ? "0.02" : "0.5"), "--seconds", false);
   if (write && values.match !== "")
     throw new InputError({
       what: "--match and --write exclude each other",

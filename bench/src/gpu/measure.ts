@@ -12,11 +12,8 @@ import {
   profiledBackend,
   toNumbers,
 } from "@millrace/graph";
-import { prepareAttention } from "../contestants/millrace/attention.ts";
-import { prepareGenerate } from "../contestants/millrace/generate.ts";
-import { prepareProduct, prepareRagged, prepareScaled } from "../contestants/millrace/products.ts";
+import { prepareTask } from "../contestants/millrace/prepare.ts";
 import { overStates } from "../contestants/millrace/program.ts";
-import { prepareTrain } from "../contestants/millrace/train.ts";
 import type { Prepared } from "../contestants/contestant.ts";
 import { differenceOf } from "../measure/agreement.ts";
 import { median } from "../measure/statistics.ts";
@@ -83,24 +80,8 @@ function prepareHalf(task: HalfTask, backend: Backend): Promise<Prepared> {
   return overStates(graph, backend, { ...halfOperands(task) }, ["y"]);
 }
 
-function prepare(task: GpuTask, backend: Backend): Promise<Prepared> {
-  switch (task.kind) {
-    case "product":
-      return prepareProduct(task, backend);
-    case "half":
-      return prepareHalf(task, backend);
-    case "ragged":
-      return prepareRagged(task, backend);
-    case "scaled":
-      return prepareScaled(task, backend);
-    case "attention":
-      return prepareAttention(task, backend);
-    case "train":
-      return prepareTrain(task, backend);
-    case "generate":
-      return prepareGenerate(task, backend);
-  }
-}
+const prepare = (task: GpuTask, backend: Backend): Promise<Prepared> =>
+  task.kind === "half" ? prepareHalf(task, backend) : prepareTask(task, backend);
 
 /** The sampled elements of the product in double precision. */
 function halfSample(task: HalfTask, length: number): readonly number[] {

@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Machine } from "../measure/result.ts";
 import { replaceSection } from "../report/document.ts";
-import { machineText } from "../report/machine.ts";
+import { loadText, machineText } from "../report/machine.ts";
 import { formatNumber } from "../report/table.ts";
 import type { GpuCeilings } from "./ceilings.ts";
 import type { GpuFailure, GpuMeasurement } from "./measure.ts";
@@ -84,9 +84,7 @@ export function warningText({ adapter, software, quick }: GpuResults): string {
 
 export function gpuSection(results: GpuResults): string {
   const { adapter, driver, machine, rounds, ceilings } = results;
-  const loaded =
-    machine.load > 0.3 ? ` Other work was going on (load ${machine.load.toFixed(2)}).` : "";
-  const about = `${machine.date}: ${adapter}${driver && `; ${driver}`}. ${machineText(machine)} Medians of ${rounds} rounds.${loaded} ${ceilingsText(ceilings)}`;
+  const about = `${machine.date}: ${adapter}${driver && `; ${driver}`}. ${machineText(machine)} Medians of ${rounds} rounds. ${[loadText(machine), ceilingsText(ceilings)].join(" ").trim()}`;
   const parts = [warningText(results), about, gpuTable(results)];
   return parts.filter((part) => part !== "").join("\n\n");
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Case } from "../case.ts";
 import type { ContestantName } from "../contestants/names.ts";
 import type { Entrant } from "./interleave.ts";
-import { measureCase } from "./interleave.ts";
+import { measureCase, stepsOf } from "./interleave.ts";
 import type { Partner, Reply, Request } from "./protocol.ts";
 
 const example: Case = {
@@ -92,10 +92,18 @@ const good =
         ? { kind: "measured", seconds: seconds * measured }
         : { kind: "released" };
 
+const quiet = (): void => undefined;
+
 describe("measureCase", () => {
   it("runs one at a time, in the same order every round, after a warm-up that does not count", async () => {
     const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2], 10) });
-    const result = await measureCase(example, entrants, { rounds: 2, seconds: 0 }, () => undefined);
+    const result = await measureCase(
+      example,
+      entrants,
+      { rounds: 2, seconds: 0 },
+      () => undefined,
+      quiet,
+    );
     const round = ["millrace measure", "tfjs measure"];
     expect(log).toEqual([
       "millrace prepare",
@@ -113,9 +121,33 @@ describe("measureCase", () => {
     expect(result.measurements[1]).toMatchObject({ version: "1.2.3", facts: { bytes: 8 } });
   });
 
+  it("says what it does and how many steps are left of those it may take", async () => {
+    const { entrants } = scripted({
+      millrace: good([1]),
+      tfjs: () => ({ kind: "absent", reason: "it is not installed" }),
+    });
+    const told: [string, number][] = [];
+    const watch = (what: string, left: number): void => void told.push([what, left]);
+    await measureCase(example, entrants, { rounds: 2, seconds: 0 }, () => undefined, watch);
+    expect(stepsOf(2, { rounds: 2, seconds: 0 })).toBe(8);
+    expect(told).toEqual([
+      ["preparing millrace, 1 thread", 8],
+      ["preparing tfjs, 1 thread", 7],
+      ["warming up", 3],
+      ["round 1 of 2", 2],
+      ["round 2 of 2", 1],
+    ]);
+  });
+
   it("does not time a contestant whose result differs from ours", async () => {
     const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.1]) });
-    const result = await measureCase(example, entrants, { rounds: 1, seconds: 0 }, () => undefined);
+    const result = await measureCase(
+      example,
+      entrants,
+      { rounds: 1, seconds: 0 },
+      () => undefined,
+      quiet,
+    );
     expect(result.measurements[1]).toMatchObject({ status: "differs", seconds: [] });
     expect(result.measurements[1]!.reason).toMatch(/off by 0\.06/);
     expect(log).not.toContain("tfjs measure");
@@ -123,16 +155,34 @@ describe("measureCase", () => {
 
   it("allows peers what the case allows them", async () => {
     const { entrants } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.01]) });
-    const result = await measureCase(example, entrants, { rounds: 1, seconds: 0 }, () => [1, 2]);
+    const result = await measureCase(
+      example,
+      entrants,
+      { rounds: 1, seconds: 0 },
+      () => [1, 2],
+      quiet,
+    );
     expect(result.measurements.map(({ status }) => status)).toEqual(["measured", "measured"]);
     const ours = scripted({ millrace: good([1, 2.01]) });
-    const own = await measureCase(example, ours.entrants, { rounds: 1, seconds: 0 }, () => [1, 2]);
+    const own = await measureCase(
+      example,
+      ours.entrants,
+      { rounds: 1, seconds: 0 },
+      () => [1, 2],
+      quiet,
+    );
     expect(own.measurements[0]).toMatchObject({ status: "differs" });
   });
 
   it("holds us to the reference too, where there is one", async () => {
     const { entrants } = scripted({ millrace: good([1, 2.1]), tfjs: good([1, 2]) });
-    const result = await measureCase(example, entrants, { rounds: 1, seconds: 0 }, () => [1, 2]);
+    const result = await measureCase(
+      example,
+      entrants,
+      { rounds: 1, seconds: 0 },
+      () => [1, 2],
+      quiet,
+    );
     expect(result.measurements.map(({ status }) => status)).toEqual(["differs", "measured"]);
   });
 
@@ -145,7 +195,13 @@ describe("measureCase", () => {
           ? { kind: "failed", reason: "the process ended" }
           : good([1])(request, measured),
     });
-    const result = await measureCase(example, entrants, { rounds: 3, seconds: 0 }, () => undefined);
+    const result = await measureCase(
+      example,
+      entrants,
+      { rounds: 3, seconds: 0 },
+      () => undefined,
+      quiet,
+    );
     const summary = result.measurements.map(({ contestant, status, reason, seconds }) => [
       contestant,
       status,

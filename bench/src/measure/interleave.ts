@@ -7,6 +7,7 @@ import type { Case } from "../case.ts";
 import type { ContestantName } from "../contestants/names.ts";
 import { differenceOf } from "./agreement.ts";
 import type { Sample } from "./agreement.ts";
+import type { Watch } from "./progress.ts";
 import type { Partner, Reply } from "./protocol.ts";
 import type { CaseResult, Measurement } from "./result.ts";
 
@@ -21,6 +22,9 @@ export interface Effort {
   /** Each entrant runs at least so long in each round. */
   readonly seconds: number;
 }
+
+/** Steps of a case: everyone is made ready, warmed up, and measured in each round. */
+export const stepsOf = (entrants: number, { rounds }: Effort): number => entrants * (rounds + 2);
 
 type Ready = Extract<Reply, { kind: "ready" }>;
 
@@ -93,26 +97,36 @@ async function measureOnce(standing: Standing, seconds: number): Promise<number 
   return undefined;
 }
 
+const nameOf = ({ contestant, threads }: Entrant): string =>
+  `${contestant}, ${threads === 1 ? "1 thread" : `${threads} threads`}`;
+
 /** Measures one case. `sampleOf` gives the expected elements of a result of that length, if they are known. */
 export async function measureCase(
   measured: Case,
   entrants: readonly Entrant[],
   effort: Effort,
   sampleOf: (length: number) => Sample | undefined,
+  watch: Watch,
 ): Promise<CaseResult> {
   const standings: Standing[] = [];
-  for (const entrant of entrants) standings.push(await prepare(entrant, measured));
+  for (const [i, entrant] of entrants.entries()) {
+    watch(`preparing ${nameOf(entrant)}`, stepsOf(entrants.length, effort) - i);
+    standings.push(await prepare(entrant, measured));
+  }
   const length = standings.find(({ entrant, ready }) => ready && entrant.contestant !== "ceiling")
     ?.ready?.length;
   compare(standings, measured, length === undefined ? undefined : sampleOf(length));
   const running = (): Standing[] => standings.filter(({ status }) => status === "measured");
   // The first calls of anything run code that is not optimised yet, on memory that is not mapped yet.
+  watch("warming up", running().length * (effort.rounds + 1));
   for (const standing of running()) await measureOnce(standing, effort.seconds);
-  for (let round = 0; round < effort.rounds; round++)
+  for (let round = 0; round < effort.rounds; round++) {
+    watch(`round ${round + 1} of ${effort.rounds}`, running().length * (effort.rounds - round));
     for (const standing of running()) {
       const seconds = await measureOnce(standing, effort.seconds);
       if (seconds !== undefined) standing.seconds.push(seconds);
     }
+  }
   for (const { entrant, ready } of standings)
     if (ready && !entrant.partner.hasEnded)
       await awake(entrant.partner, () => entrant.partner.ask({ what: "release" }));

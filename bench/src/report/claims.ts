@@ -68,11 +68,15 @@ class Evidence {
     return ratios.length > 0 ? Math.min(...ratios) : undefined;
   }
 
-  /** How many times faster more threads are. */
-  scaling(result: CaseResult, threads: number): number | undefined {
-    const one = this.ours(result, 1);
-    const many = this.ours(result, threads);
-    return one && many && speedRatio(many, one).median;
+  /** How many times as much more threads do, of us or of the limit. */
+  scaling(result: CaseResult, threads: number, of: "millrace" | "ceiling"): number | undefined {
+    const one = findMeasurement(result, of, 1);
+    const many = findMeasurement(result, of, threads);
+    if (!isMeasured(one) || !isMeasured(many)) return undefined;
+    // Each thread of a limit does the same work again.
+    const { amount: alone = 1 } = one.facts;
+    const { amount: together = 1 } = many.facts;
+    return (speedRatio(many, one).median * together) / alone;
   }
 
   /** Elements a second of a narrow matrix times a vector over those of the f32 one, each against the limit of its own rounds. */
@@ -95,17 +99,31 @@ class Evidence {
   }
 }
 
-const smallest = (values: readonly (number | undefined)[]): number | undefined => {
-  const known = values.filter((value) => value !== undefined);
-  return known.length > 0 && known.length === values.length ? Math.min(...known) : undefined;
-};
+/** The case in which `of` is smallest, unless it is unknown in one of them. */
+function worstOf(
+  cases: readonly CaseResult[],
+  of: (result: CaseResult) => number | undefined,
+): { readonly result: CaseResult; readonly value: number } | undefined {
+  const known = cases.flatMap((result) => {
+    const value = of(result);
+    return value === undefined ? [] : [{ result, value }];
+  });
+  if (known.length < cases.length) return undefined;
+  return known.toSorted((a, b) => a.value - b.value)[0];
+}
 
 /** Every promise, in the order in which it was made. */
 export function judge(results: Results): Verdict[] {
   const evidence = new Evidence(results);
   const squares = evidence.squares();
   const verdicts: Verdict[] = [];
-  const add = (claim: string, bound: Bound, value: number | undefined, unit = "×"): void => {
+  const add = (
+    claim: string,
+    bound: Bound,
+    value: number | undefined,
+    unit = "×",
+    beside = "",
+  ): void => {
     const show = (amount: number): string =>
       unit === "%" ? `${Math.round(amount * 100)} %` : `${formatNumber(amount)}${unit}`;
     const isLimit = bound !== "stated";
@@ -123,20 +141,23 @@ export function judge(results: Results): Verdict[] {
     verdicts.push({
       claim,
       target,
-      measured: value === undefined ? NOT_MEASURED : show(value),
+      measured: value === undefined ? NOT_MEASURED : `${show(value)}${beside}`,
       kept,
     });
   };
   const worst = (of: (result: CaseResult) => number | undefined): number | undefined =>
-    smallest(squares.map(of));
+    worstOf(squares, of)?.value;
 
   const square = "f32 square products from 512 up";
   const share = worst((result) => evidence.share(result, 1));
   add(`${square}, one thread, of the multiply-add limit`, { atLeast: 0.75 }, share, "%");
   const best = worst((result) => evidence.over(result, webPeers, 1));
   add(`${square}, over the fastest of ${webPeers.join(", ")}`, { atLeast: 1.8 }, best);
-  const scaling = worst((result) => evidence.scaling(result, 2));
-  add(`${square}, two threads over one`, { atLeast: 1.9 }, scaling);
+  const scaling = worstOf(squares, (result) => evidence.scaling(result, 2, "millrace"));
+  // Where two threads of the machine itself do less than twice as much as one, so do ours.
+  const limit = scaling && evidence.scaling(scaling.result, 2, "ceiling");
+  const beside = limit === undefined ? "" : ` (the limit itself: ${formatNumber(limit)}×)`;
+  add(`${square}, two threads over one`, { atLeast: 1.9 }, scaling?.value, "×", beside);
 
   const vector = evidence.find("product-1x2048x2048-f32");
   const vectorShare = evidence.share(vector, 1);

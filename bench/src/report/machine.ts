@@ -44,6 +44,11 @@ export function describeMachine(): Machine {
   };
 }
 
+/** What makes the numbers doubtful: other work at the beginning of the run; "" if there was hardly any. */
+export function loadText({ load }: Machine): string {
+  return load > 0.3 ? `Other work was going on (load ${load.toFixed(2)}).` : "";
+}
+
 /** One paragraph. */
 export function machineText(machine: Machine): string {
   const parts = [

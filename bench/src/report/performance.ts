@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { GroupResult, Results } from "../measure/result.ts";
 import { claimsTable, judge } from "./claims.ts";
 import { replaceSection } from "./document.ts";
-import { machineText } from "./machine.ts";
+import { loadText, machineText } from "./machine.ts";
 import { absenceNotes, groupTable, versionsOf } from "./table.ts";
 
 const documentFile = new URL("../../../docs/performance.md", import.meta.url);
@@ -17,11 +17,10 @@ const resultsFile = new URL("../../results.json", import.meta.url);
 /** A group's section. */
 export function groupSection(result: GroupResult): string {
   const { machine, rounds } = result;
-  const loaded =
-    machine.load > 0.3 ? ` Other work was going on (load ${machine.load.toFixed(2)}).` : "";
   const notes = absenceNotes(result);
+  const about = `${machine.date}: ${machineText(machine)} ${versionsOf([result]).join(", ")}. Medians of ${rounds} rounds. ${loadText(machine)}`;
   return [
-    `${machine.date}: ${machineText(machine)} ${versionsOf([result]).join(", ")}. Medians of ${rounds} rounds.${loaded}`,
+    about.trim(),
     groupTable(result),
     ...(notes.length > 0 ? [`Not there:\n\n${notes.join("\n")}`] : []),
   ].join("\n\n");
