@@ -1,7 +1,7 @@
 /**
  * How a matrix product is computed. In: the statement and its buffers' shapes. Out: block sizes for the caches, and along
- * which axis each operand is read when it is packed. Block sizes follow Goto and van de Geijn (2008): a block of A stays
- * in the second-level cache, a panel of B in the first; all of B that is packed need not fit in either.
+ * which axis each operand is read when it is packed. Blocks follow Goto and van de Geijn (2008), with the sides exchanged: a panel
+ * of A stays in the first-level cache while a block of B is read as a stream and C row by row, as it lies.
  */
 import type { Contract, DType, Dim, Expr } from "@millrace/graph";
 import { maxDim, visitExpr } from "@millrace/graph";
@@ -39,7 +39,7 @@ export const TILE_COLUMNS = 8;
 
 /** Of the right side: each panel of it is used for a whole block of rows, so it may come from the last cache or from memory. */
 const MAX_PACKED_BYTES = 2 ** 22;
-const DEPTH_BLOCK = 256;
+const DEPTH_BLOCK = 512;
 const ROW_BLOCK = 96;
 const COLUMN_BLOCK = 512;
 const FEW_ROWS = 4;

@@ -7,10 +7,10 @@ import type { Contract } from "@millrace/graph";
 import type { ContractChoice } from "../configure/contract.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import type { SumsOfBlock } from "./tile-sums.ts";
-import { directSums, finishBlock, fullPanels, pushTarget } from "./tile-sums.ts";
+import { directSums, finishBlock, fullPanels, tileStretches } from "./tile-sums.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import { fusedTile, plainTile, TILE_DEPTH } from "./micro-kernel.ts";
+import { fusedTiles, plainTiles, TILE_DEPTH } from "./micro-kernel.ts";
 import { packPanels } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, productOf } from "./product.ts";
@@ -23,7 +23,7 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
   const { rowBlock, columnBlock, depthBlock } = choice;
   const direct = directSums(k, product);
-  const tile = k.input.library.get(k.input.relaxed ? fusedTile : plainTile);
+  const tiles = k.input.library.get(k.input.relaxed ? fusedTiles : plainTiles);
   const padded = (size: Value): Value =>
     size.kind === "constant" && size.value % TILE_DEPTH === 0
       ? size
@@ -78,17 +78,20 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
           depth: depthCount,
           paddedDepth: steps,
         });
-        each(k, columnPanels, (columnPanel) =>
-          each(k, rowPanels, (rowPanel) => {
-            const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);
+        each(k, rowPanels, (rowPanel) => {
+          const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);
+          for (const stretch of tileStretches(k, product, direct, block, rowPanel)) {
+            const { firstPanel, panels, address, rowBytes } = stretch;
             e.emit(left);
-            e.emit(add(rhsBlock(depthOffset), mul(columnPanel, steps, TILE_COLUMNS * 4)));
-            pushTarget(k, product, direct, block, { row: rowPanel, column: columnPanel });
             e.emit(add(left, mul(steps, TILE_ROWS * 4)));
+            e.emit(add(rhsBlock(depthOffset), mul(firstPanel, steps, TILE_COLUMNS * 4)));
+            e.emit(address);
+            e.emit(rowBytes);
+            e.emit(panels);
             e.emit(depthOffset);
-            f.call(tile);
-          }),
-        );
+            f.call(tiles);
+          }
+        });
       });
       finishBlock(k, product, direct, block);
     });

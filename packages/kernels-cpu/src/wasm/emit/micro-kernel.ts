@@ -1,7 +1,8 @@
 /**
- * The inner tile of a matrix product. In: a panel of A, [depth][6] floats, and one of B, [depth][8], both padded with
- * zeros. Out: 6 × 8 sums, written to or added to rows of C. Twelve accumulators, two of B and one of A fill the
- * sixteen vector registers; a wider tile spills in V8. Depth is a multiple of 4: the loop is unrolled that often.
+ * The inner tiles of a matrix product, one row of them. In: a panel of A, [depth][6] floats, and panels of B, [depth][8], one after
+ * the other, all padded with zeros. Out: for each panel of B 6 × 8 sums, written to or added to rows of C. Twelve accumulators, two
+ * of B and one of A fill the sixteen vector registers; a wider tile spills in V8. Depth is a multiple of 4: the loop is unrolled
+ * that often. The panel of A stays in the first cache, while B and the rows of C are read as streams.
  */
 import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import type { FunctionBuilder, Local } from "./function-builder.ts";
@@ -30,7 +31,8 @@ export function multiplyAdd(
 }
 
 function body(f: FunctionBuilder, relaxed: boolean): void {
-  const [a, b, c, rowBytes, aEnd, accumulate] = f.params as [
+  const [a, aEnd, b, c, rowBytes, panels, accumulate] = f.params as [
+    Local,
     Local,
     Local,
     Local,
@@ -41,82 +43,90 @@ function body(f: FunctionBuilder, relaxed: boolean): void {
   const sums = Array.from({ length: TILE_ROWS * VECTORS }, () => f.local("v128"));
   const left = f.local("v128");
   const right = Array.from({ length: VECTORS }, () => f.local("v128"));
-  const rows = Array.from({ length: TILE_ROWS }, (_, row) => {
-    if (row === 0) return c;
-    f.get(c);
-    f.get(rowBytes);
-    f.i32(row);
-    f.op("i32.mul", "i32.add");
-    return f.save("i32");
-  });
-  const eachSum = (visit: (sum: Local, row: Local, offset: number) => void): void =>
-    sums.forEach((sum, i) => visit(sum, rows[Math.floor(i / VECTORS)]!, (i % VECTORS) * 16));
-
-  f.get(accumulate);
-  f.ifElse(
-    () =>
-      eachSum((sum, row, offset) => {
-        f.get(row);
-        f.memory("v128.load", offset);
-        f.set(sum);
-      }),
-    () =>
-      eachSum((sum) => {
-        f.f32x4(0);
-        f.set(sum);
-      }),
-  );
-  f.repeat((again) => {
-    for (let step = 0; step < TILE_DEPTH; step++) {
-      right.forEach((register, i) => {
-        f.get(b);
-        f.memory("v128.load", (step * TILE_COLUMNS + i * 4) * 4);
-        f.set(register);
-      });
-      for (let row = 0; row < TILE_ROWS; row++) {
-        f.get(a);
-        f.memory("v128.load32_splat", (step * TILE_ROWS + row) * 4);
-        f.set(left);
-        right.forEach((register, i) => {
-          const sum = sums[row * VECTORS + i]!;
-          multiplyAdd(
-            f,
-            relaxed,
-            sum,
-            () => f.get(left),
-            () => f.get(register),
-          );
-        });
-      }
-    }
-    f.increment(b, TILE_DEPTH * TILE_COLUMNS * 4);
-    f.increment(a, TILE_DEPTH * TILE_ROWS * 4);
+  const step = f.local("i32");
+  f.loop({ start: 0, end: panels }, () => {
+    const rows = Array.from({ length: TILE_ROWS }, (_, row) => {
+      if (row === 0) return c;
+      f.get(c);
+      f.get(rowBytes);
+      f.i32(row);
+      f.op("i32.mul", "i32.add");
+      return f.save("i32");
+    });
+    const eachSum = (visit: (sum: Local, row: Local, offset: number) => void): void =>
+      sums.forEach((sum, i) => visit(sum, rows[Math.floor(i / VECTORS)]!, (i % VECTORS) * 16));
+    f.get(accumulate);
+    f.ifElse(
+      () =>
+        eachSum((sum, row, offset) => {
+          f.get(row);
+          f.memory("v128.load", offset);
+          f.set(sum);
+        }),
+      () =>
+        eachSum((sum) => {
+          f.f32x4(0);
+          f.set(sum);
+        }),
+    );
     f.get(a);
-    f.get(aEnd);
-    f.op("i32.ne");
-    f.brIf(again);
-  });
-  eachSum((sum, row, offset) => {
-    f.get(row);
-    f.get(sum);
-    f.memory("v128.store", offset);
+    f.set(step);
+    f.repeat((again) => {
+      for (let unrolled = 0; unrolled < TILE_DEPTH; unrolled++) {
+        right.forEach((register, i) => {
+          f.get(b);
+          f.memory("v128.load", (unrolled * TILE_COLUMNS + i * 4) * 4);
+          f.set(register);
+        });
+        for (let row = 0; row < TILE_ROWS; row++) {
+          f.get(step);
+          f.memory("v128.load32_splat", (unrolled * TILE_ROWS + row) * 4);
+          f.set(left);
+          right.forEach((register, i) => {
+            const sum = sums[row * VECTORS + i]!;
+            multiplyAdd(
+              f,
+              relaxed,
+              sum,
+              () => f.get(left),
+              () => f.get(register),
+            );
+          });
+        }
+      }
+      f.increment(b, TILE_DEPTH * TILE_COLUMNS * 4);
+      f.increment(step, TILE_DEPTH * TILE_ROWS * 4);
+      f.get(step);
+      f.get(aEnd);
+      f.op("i32.ne");
+      f.brIf(again);
+    });
+    eachSum((sum, row, offset) => {
+      f.get(row);
+      f.get(sum);
+      f.memory("v128.store", offset);
+    });
+    f.increment(c, TILE_COLUMNS * 4);
   });
 }
 
-const signature = { params: ["i32", "i32", "i32", "i32", "i32", "i32"], results: [] } as const;
+const signature = {
+  params: ["i32", "i32", "i32", "i32", "i32", "i32", "i32"],
+  results: [],
+} as const;
 
 /**
- * `(a, b, c, bytes of a row of C, end of the panel a, accumulate)`. With fused steps each product is rounded once
- * less, or not, as the machine likes; without, results are the same everywhere.
+ * `(a, end of the panel a, b, c, bytes of a row of C, panels of B, accumulate)`. With fused steps each product is rounded
+ * once less, or not, as the machine likes; without, results are the same everywhere.
  */
-export const fusedTile: LibraryFunction = {
-  name: "fused tile",
+export const fusedTiles: LibraryFunction = {
+  name: "fused tiles",
   signature,
   body: (f) => body(f, true),
 };
 /** The same with separate multiplication and addition. */
-export const plainTile: LibraryFunction = {
-  name: "plain tile",
+export const plainTiles: LibraryFunction = {
+  name: "plain tiles",
   signature,
   body: (f) => body(f, false),
 };

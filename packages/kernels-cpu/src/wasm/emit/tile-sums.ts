@@ -85,50 +85,49 @@ export interface SumsOfBlock {
   readonly fullColumns: FullPanels;
 }
 
-/** Pushes where a tile's sums are added up, and the bytes from one row of them to the next. */
-export function pushTarget(
+/** Tiles of one row that follow each other: where the sums of the first begin, and the bytes from one row of sums to the next. */
+export interface TileStretch {
+  readonly firstPanel: Value;
+  readonly panels: Value;
+  readonly address: Value;
+  readonly rowBytes: Value;
+}
+
+/** All tiles of a row: where their sums are added up. A second stretch is a panel of columns that is not full, or nothing. */
+export function tileStretches(
   k: KernelEmitter,
   { scratch, choice }: Product,
   direct: DirectSums | undefined,
-  { firstRow, fullRows, firstColumn, fullColumns }: SumsOfBlock,
-  panel: { readonly row: Value; readonly column: Value },
-): void {
-  const { f, e, table } = k;
-  const { add, mul } = arithmeticOf(k);
-  const own = add(
-    mul(panel.row, TILE_ROWS * choice.columnBlock * 4),
-    mul(panel.column, TILE_COLUMNS * 4),
-    scratch.sums,
-  );
+  { firstRow, fullRows, firstColumn, columns, fullColumns }: SumsOfBlock,
+  rowPanel: Value,
+): readonly TileStretch[] {
+  const { table } = k;
+  const { add, sub, mul, groups } = arithmeticOf(k);
+  const own = add(mul(rowPanel, TILE_ROWS * choice.columnBlock * 4), scratch.sums);
   const ownBytes = table.integer(choice.columnBlock * 4);
-  if (!direct) {
-    e.emit(own);
-    e.emit(ownBytes);
-    return;
-  }
-  const place = direct.address(
-    add(firstRow, mul(panel.row, TILE_ROWS)),
-    add(firstColumn, mul(panel.column, TILE_COLUMNS)),
-  );
-  const tests = [
-    ...(fullRows.all ? [] : [table.apply("lt", [panel.row, fullRows.count])]),
-    ...(fullColumns.all ? [] : [table.apply("lt", [panel.column, fullColumns.count])]),
+  const panels = groups(columns, TILE_COLUMNS);
+  if (!direct) return [{ firstPanel: table.integer(0), panels, address: own, rowBytes: ownBytes }];
+  const isFull = table.apply("lt", [rowPanel, fullRows.count]);
+  const whereFull = (place: Value, otherwise: Value): Value =>
+    fullRows.all ? place : table.apply("select", [isFull, place, otherwise]);
+  const full = fullColumns.count;
+  const place = direct.address(add(firstRow, mul(rowPanel, TILE_ROWS)), firstColumn);
+  const stretch: TileStretch = {
+    firstPanel: table.integer(0),
+    panels: full,
+    address: whereFull(place, own),
+    rowBytes: whereFull(direct.rowBytes, ownBytes),
+  };
+  if (fullColumns.all) return [stretch];
+  return [
+    stretch,
+    {
+      firstPanel: full,
+      panels: sub(panels, full),
+      address: add(own, mul(full, TILE_COLUMNS * 4)),
+      rowBytes: ownBytes,
+    },
   ];
-  if (tests.length === 0) {
-    e.emit(place);
-    e.emit(direct.rowBytes);
-    return;
-  }
-  const isFull = tests.reduce((a, b) => table.apply("and", [a, b]));
-  for (const [whenFull, otherwise] of [
-    [place, own],
-    [direct.rowBytes, ownBytes],
-  ] as const) {
-    e.emit(whenFull);
-    e.emit(otherwise);
-    e.emit(isFull);
-    f.op("select");
-  }
 }
 
 /** Runs the body on the sums that are not where they belong yet: all of them, or those of panels that are not full. */
