@@ -116,10 +116,12 @@ describe("a configuration", () => {
         writeFiles(model, changed(files, "config.json", other));
         const finished = await timed(...commandOf(command));
         if (finished.status === 0) return;
-        // Either the key itself, or sizes that no longer fit: the weights, the device, the text.
+        // Either the key itself, or sizes that no longer fit (the weights, the device, the text), or factors that no sum bears.
         expectProblem(
           finished,
-          new RegExp(`${key}|config\\.json|do not fit|model\\.safetensors|device|settings|context`),
+          new RegExp(
+            `${key}|config\\.json|do not fit|model\\.safetensors|device|settings|context|(NaN|Infinity) in step`,
+          ),
         );
       }),
       { numRuns: 150 },
@@ -154,6 +156,16 @@ describe("a configuration", () => {
     for (const command of ["generate", "logits"])
       if (command === "logits" || !("num_nextn_predict_layers" in edit))
         expectProblem(await timed(...commandOf(command)), message, model);
+  });
+
+  it("with more MTP modules than tokens in a sequence trains nothing, and says so", async () => {
+    const many = encodeJson({ ...config, num_nextn_predict_layers: 64 });
+    writeFiles(model, changed(files, "config.json", many));
+    for (const command of ["compile", "inspect"])
+      expectProblem(
+        await timed(...commandOf(command)),
+        /sequences of 16 tokens leave nothing .* 64 MTP modules.*num_nextn_predict_layers/,
+      );
   });
 
   it.each<[string, Uint8Array | undefined, RegExp]>([
@@ -398,7 +410,7 @@ describe("paths", () => {
     },
   );
 
-  it.each(["config.json", "model.safetensors", "tokenizer.json"])(
+  it.each(["config.json", "model.safetensors", "tokenizer.json", "generation_config.json"])(
     "a folder, a loop, a pipe and no permission in place of %s",
     async (name) => {
       const put: (() => void)[] = [
@@ -473,7 +485,7 @@ describe("paths", () => {
     expectProblem(await train(path("none.txt")), /no file matches/, path("none.txt"));
     expectProblem(await train(path("*.none")), /no file matches/);
     expectProblem(await train(path("folder")), /no file matches|folder/);
-    expectProblem(await train(path("empty.txt")), /documents are empty/);
+    expectProblem(await train(path("empty.txt")), /the document is empty/);
     expectProblem(await train(path("short.txt")), /tokens/);
     expectProblem(await train(path("loop")), path("loop"));
     if (process.platform !== "win32") {

@@ -3,8 +3,6 @@
  * a table on stderr. The file is tried before the command's work and written after it, so a bad place costs nothing and a full disk
  * no result.
  */
-import { basename, dirname } from "node:path";
-
 import type { Backend, Ceilings, Profiler, Program, RunProfile } from "@millrace/graph";
 
 import type { CliContext } from "./context.ts";
@@ -61,7 +59,8 @@ export async function withProfiledBackend<T>(
   const { profile: path } = options;
   if (path === undefined) return withBackend(options, body);
   const { chromeTrace, profiledBackend, rooflineTable } = await import("@millrace/graph");
-  await tryFile(path);
+  const { tryOutput, writeOutput } = await import("./output-file.ts");
+  await tryOutput(path);
   const recorder = new Recorder(only);
   const { result, ceilings } = await withBackend(options, async (backend: PickedBackend) => {
     const measured: Ceilings | undefined = await backend.measureCeilings?.();
@@ -70,28 +69,8 @@ export async function withProfiledBackend<T>(
   const { runs, skipped } = recorder;
   stderr.write(`\n${rooflineTable(runs, ceilings)}`);
   if (skipped > 0) stderr.write(`${skipped} later runs were not measured: the trace is full\n`);
-  await writeText(path, chromeTrace(runs));
+  const trace = new TextEncoder().encode(chromeTrace(runs));
+  await writeOutput(path, (file) => file.write(trace));
   stderr.write(`wrote ${path}: open it in https://ui.perfetto.dev or chrome://tracing\n`);
   return result;
-}
-
-/** Rejects if the file cannot be made, and leaves nothing. */
-async function tryFile(path: string): Promise<void> {
-  const { nodeDirectory } = await import("@millrace/model-v3/node");
-  const file = await nodeDirectory(dirname(path)).create(basename(path));
-  await file.discard();
-}
-
-/** Writes the file whole or not at all. */
-async function writeText(path: string, text: string): Promise<void> {
-  const { nodeDirectory } = await import("@millrace/model-v3/node");
-  const file = await nodeDirectory(dirname(path)).create(basename(path));
-  try {
-    await file.write(new TextEncoder().encode(text));
-    await file.finish();
-    await file.commit();
-  } catch (error) {
-    await file.discard();
-    throw error;
-  }
 }

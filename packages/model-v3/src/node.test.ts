@@ -72,6 +72,8 @@ describe("errors are CheckpointErrors with path and remedy", () => {
     }
     await expect(openFile(folder)).rejects.toThrow(/not a regular file/);
     await expect(openCheckpoint(folder)).rejects.toThrow(/no config\.json/);
+    await writeFile(gone, "{}");
+    await expect(openCheckpoint(gone)).rejects.toThrow(/not a folder.*gone\. Name the folder/);
   });
 
   test("a file that shrinks while it is open", async () => {

@@ -274,6 +274,13 @@ export interface Checkpoint {
 /** Opens a folder with `config.json` and weights in one file or in shards. */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const directory = nodeDirectory(path);
+  const found = await attempt("opening", path, () => stat(path));
+  if (!found.isDirectory())
+    throw new CheckpointError({
+      what: "this is not a folder",
+      where: path,
+      hint: "Name the folder of a checkpoint in Hugging Face layout.",
+    });
   const config = await readConfig(path);
   const weights = await openShards(directory);
   return { directory, config, weights, close: () => weights.close() };

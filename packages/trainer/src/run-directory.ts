@@ -39,6 +39,7 @@ export async function openRunDirectory(
       where: directory,
       hint: "Train into another directory.",
     });
+  if (!found) warn(`There is nothing to resume in ${directory} yet; the run begins.`);
   return found;
 }
 

@@ -24,6 +24,7 @@ import { createBatchSource, heldOutBatches } from "./data/batch.ts";
 import type { TokenDataset } from "./data/token-dataset.ts";
 import { evaluate, type HeldOutResult, loadsOf } from "./evaluate.ts";
 import { fitTrainStep } from "./fit-train-step.ts";
+import { expectPositions } from "./loss/mtp.ts";
 import { openMetricsFile } from "./metrics-file.ts";
 import {
   createProgressLine,
@@ -326,11 +327,7 @@ function checkSettings({ config, settings, dataset }: TrainOptions): void {
       `sequences of ${sequenceLength} tokens, but the model has ${config.maxPositionEmbeddings} positions`,
       "Shorten the sequences, or raise max_position_embeddings.",
     );
-  if (sequenceLength <= config.numNextnPredictLayers)
-    refuse(
-      `sequences of ${sequenceLength} tokens leave nothing to predict to ${config.numNextnPredictLayers} MTP modules`,
-      "Lengthen the sequences.",
-    );
+  expectPositions(config, sequenceLength);
   if (dataset.vocabSize > config.vocabSize)
     refuse(
       `the tokenizer has ${dataset.vocabSize} tokens, the model's vocabulary ${config.vocabSize}`,

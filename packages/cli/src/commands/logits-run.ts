@@ -2,18 +2,18 @@
  * The run behind `millrace logits`. In: a checkpoint and a file with `input_ids`. Out: a file with `logits`, and with
  * `mtp.logits` where the model has a module.
  */
-import { basename, dirname } from "node:path";
-
 import { compile, type HostTensor } from "@millrace/graph";
 import {
   declareLogits,
   loadIntoStore,
   type ModelConfig,
+  type TensorToWrite,
   writeSafetensors,
 } from "@millrace/model-v3";
-import { nodeDirectory, openCheckpoint, openSafetensorsFile } from "@millrace/model-v3/node";
+import { openCheckpoint, openSafetensorsFile } from "@millrace/model-v3/node";
 
 import type { CliContext } from "../context.ts";
+import { tryOutput, writeOutput } from "../output-file.ts";
 import { withProfiledBackend } from "../profile-runs.ts";
 import { tokenIdsOf } from "../token-ids-of.ts";
 import type { LogitsOptions } from "./logits.ts";
@@ -28,6 +28,7 @@ export async function runLogits(
   try {
     const { config, weights } = checkpoint;
     const ids = await readIds(input, config);
+    await tryOutput(out);
     const [batch, tokens] = ids.shape as [number, number];
     await withProfiledBackend(device, context, async (backend) => {
       const store = backend.createStore();
@@ -39,7 +40,7 @@ export async function runLogits(
         stderr.write(`computing ${batch * tokens} tokens\n`);
         const outputs = await program.run({ input_ids: ids });
         program.dispose();
-        await writeTensors(out, outputs);
+        await writeOutput(out, (file) => writeSafetensors(file, tensorsOf(outputs)));
         stderr.write(`wrote ${out}\n`);
       } finally {
         store.dispose();
@@ -59,24 +60,11 @@ async function readIds(path: string, config: ModelConfig): Promise<HostTensor> {
   }
 }
 
-/** Writes the file whole or not at all. */
-async function writeTensors(
-  path: string,
-  tensors: Readonly<Record<string, HostTensor>>,
-): Promise<void> {
-  const target = await nodeDirectory(dirname(path)).create(basename(path));
-  try {
-    const list = Object.entries(tensors).map(([name, { dtype, shape, data }]) => ({
-      name,
-      dtype,
-      shape,
-      data: () => data,
-    }));
-    await writeSafetensors(target, list);
-    await target.finish();
-    await target.commit();
-  } catch (error) {
-    await target.discard();
-    throw error;
-  }
+function tensorsOf(outputs: Readonly<Record<string, HostTensor>>): readonly TensorToWrite[] {
+  return Object.entries(outputs).map(([name, { dtype, shape, data }]) => ({
+    name,
+    dtype,
+    shape,
+    data: () => data,
+  }));
 }

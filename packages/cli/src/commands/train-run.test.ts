@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -6,6 +6,7 @@ import { configToJson, preset } from "@millrace/model-v3";
 import { readMetricsFile } from "@millrace/trainer/node";
 import { afterEach, beforeEach, expect, it } from "vitest";
 
+import { tokenizerJson } from "../../test/small-model.ts";
 import { runCli } from "../program.ts";
 
 let directory = "";
@@ -67,6 +68,23 @@ it("takes a configuration of one's own", async () => {
   expect(written).toMatchObject({ hidden_size: 32, num_nextn_predict_layers: 0 });
   expect(await train("--config", config, "--tokenizer", join(directory, "none"))).toBe(1);
   expect(stderr).toMatch(/there is no tokenizer\.json/);
+});
+
+it("takes a tokenizer by its folder or its file, and no other file beside it", async () => {
+  const folder = join(directory, "tokenizer");
+  await mkdir(folder);
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(tokenizerJson()));
+  await writeFile(join(folder, "other.json"), "{}");
+  await writeFile(join(directory, "text.txt"), "abcde".repeat(200));
+  for (const named of [folder, join(folder, "tokenizer.json")]) {
+    const options = ["--tokenizer", named, "--steps", "1", ...small];
+    expect(await train(...options, "--resume"), stderr).toBe(0);
+    expect(stderr).toContain("nothing to resume");
+    expect(await readdir(out)).toContain("tokenizer.json");
+    await rm(out, { recursive: true });
+  }
+  expect(await train("--tokenizer", join(folder, "other.json"))).toBe(1);
+  expect(stderr).toMatch(/other\.json/);
 });
 
 it("keeps a step within a memory limit, or says how much it takes", async () => {

@@ -2,7 +2,7 @@
  * The run behind `millrace train`. In: checked options. Out: a directory with checkpoints, metrics and a report. A resumed run takes
  * from its checkpoint whatever the command line leaves open. Ctrl-C saves a checkpoint and ends; twice ends at once.
  */
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 
 import type { Backend } from "@millrace/graph";
 import type { DefaultSettings, TrainingSettings } from "@millrace/trainer";
@@ -29,14 +29,13 @@ export async function runTrain(options: TrainOptions, context: CliContext): Prom
   const source = options.config ?? begun?.directory;
   const config = source === undefined ? preset(name!) : await readConfig(source);
   const home = source === undefined ? undefined : await directoryOf(source);
-  const tokenizerHome =
-    options.tokenizer === undefined ? home : dirname(resolve(options.tokenizer));
+  const tokenizerHome = options.tokenizer === undefined ? home : folderOf(options.tokenizer);
   const beside = await tokenizerFiles(tokenizerHome);
   if (options.tokenizer !== undefined && !beside.has("tokenizer.json"))
     throw new CheckpointError({
       what: "there is no tokenizer.json",
       where: options.tokenizer,
-      hint: "Name a tokenizer.json.",
+      hint: "Name a tokenizer.json, or the folder of one.",
     });
   const { byteTokenizer } = await import("@millrace/model-v3");
   const tokenizer =
@@ -109,6 +108,11 @@ function settingsOf(
 async function directoryOf(source: string): Promise<string> {
   const { stat } = await import("node:fs/promises");
   return (await stat(source)).isDirectory() ? source : dirname(resolve(source));
+}
+
+/** The folder of a tokenizer.json, which may be named itself. */
+function folderOf(tokenizer: string): string {
+  return basename(tokenizer) === "tokenizer.json" ? dirname(resolve(tokenizer)) : tokenizer;
 }
 
 /** A tokenizer's files, to be kept with the model. */

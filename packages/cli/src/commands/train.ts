@@ -87,7 +87,7 @@ export function addTrain(program: Command, context: CliContext): void {
       )
       .option(
         "--tokenizer <file>",
-        "a tokenizer.json (default: the one beside --config, else bytes)",
+        "a tokenizer.json, or its folder (default: the one beside --config, else bytes)",
       )
       .option(
         "--memory-limit <size>",
@@ -96,7 +96,7 @@ export function addTrain(program: Command, context: CliContext): void {
       )
       .option(
         "--resume",
-        "go on from the last whole checkpoint in --out; what is not named stays as it was begun",
+        "go on from the last whole checkpoint in --out, if any; what is not named stays as it was begun",
       )
       .addOption(deviceOption())
       .addOption(adapterOption())

@@ -68,7 +68,7 @@ describe("buildTokenDataset", () => {
       document("bad.txt", new Uint8Array([97, 0xff, 98])),
       /not UTF-8 text at bad\.txt/,
     ],
-    ["empty", document("empty.txt", ""), /all 1 documents are empty at empty\.txt/],
+    ["empty", document("empty.txt", ""), /the document is empty at empty\.txt/],
   ])("names the file that is %s", async (_, bad, message) => {
     await expect(buildTokenDataset([bad], { tokenizer: bytes })).rejects.toThrow(message);
   });

@@ -78,7 +78,9 @@ export async function buildTokenDataset(
       what:
         documents.length === 0
           ? "there is no document"
-          : `all ${documents.length} documents are empty`,
+          : documents.length === 1
+            ? "the document is empty"
+            : `all ${documents.length} documents are empty`,
       where: documents[0]?.name ?? "training data",
       hint: "Pass files that hold text.",
     });

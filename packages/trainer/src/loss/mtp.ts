@@ -4,7 +4,7 @@
  * before it and the embedding of token i + k, and predicts token i + k + 1, so each depth has one position less. Source: arXiv
  * 2412.19437 §2.2; the mean is over the positions that have a label, as Megatron-LM does, where the paper divides by T.
  */
-import { add, div, reshape, slice, type Tensor } from "@millrace/graph";
+import { add, AttributeError, div, reshape, slice, type Tensor } from "@millrace/graph";
 import { type Model, type ModelConfig, mtpInputOf, type Routing } from "@millrace/model-v3";
 
 import { nextTokenLoss } from "./next-token.ts";
@@ -25,6 +25,17 @@ interface Vectors {
   readonly hidden: Tensor;
 }
 
+/** Throws where a sequence is too short for the last module to predict anything. */
+export function expectPositions(config: ModelConfig, sequenceLength: number): void {
+  const modules = config.numNextnPredictLayers;
+  if (sequenceLength > modules) return;
+  throw new AttributeError({
+    what: `sequences of ${sequenceLength} tokens leave nothing to predict to the last of ${modules} MTP modules`,
+    where: "training settings",
+    hint: "Lengthen the sequences, or set num_nextn_predict_layers to fewer.",
+  });
+}
+
 /** Declares all modules over `tokens` i32 [B, T + 1]; undefined where the model has none. */
 export function mtpLoss(
   model: Model,
@@ -33,6 +44,7 @@ export function mtpLoss(
   tokens: Tensor,
 ): MtpLoss | undefined {
   const [batch, width] = tokens.shape as readonly [number, number];
+  expectPositions(config, width - 1);
   const routing: Routing[] = [];
   const logits: Tensor[] = [];
   const losses: Tensor[] = [];
