@@ -42,7 +42,7 @@ interface AttentionCase {
 
 /** Sizes up to these: enough for attention in one pass. */
 const MOST_TOKENS = 130;
-const MOST_KEYS = 260;
+const MOST_KEYS = 300;
 
 const cases: readonly AttentionCase[] = [
   { tokens: 0, heads: 2, kvHeads: 2, widths: [12, 8] },
@@ -53,7 +53,9 @@ const cases: readonly AttentionCase[] = [
   { tokens: 127, heads: 1, kvHeads: 1, widths: [4, 1] },
   { tokens: 129, heads: 2, kvHeads: 1, widths: [2, 3], earlier: 64 },
   { tokens: 3, heads: 2, kvHeads: 2, widths: [192, 128], earlier: 62 },
+  { tokens: 3, heads: 1, kvHeads: 1, widths: [5, 3], earlier: 255 },
   { tokens: 1, heads: 3, widths: [8, 4], earlier: 127 },
+  { tokens: 4, heads: 3, widths: [8, 4], earlier: 270 },
   { tokens: 128, heads: 1, widths: [3, 2] },
   { tokens: 2, heads: 3, widths: [512, 64], earlier: 63 },
   { tokens: 66, heads: 2, kvHeads: 2, widths: [8, 8], dtype: "bf16" },

@@ -10,10 +10,21 @@ import { maxDim, multiplyDims } from "../shape.ts";
 export interface Blocks {
   readonly rows: number;
   readonly keys: number;
+  /** The longer side is cut off at the diagonal. */
+  readonly cut?: true;
 }
 
-/** What is chosen from, the best first. */
-const candidates: readonly Blocks[] = [
+/** Bytes of arrays from which a device is one that runs few iterations at a time. */
+const FEW_ITERATIONS_FROM = 2 ** 17;
+
+/**
+ * Where there is much room, one side of a block is long: what belongs to the other is then read once for all of it, and sums are
+ * added to what was there once instead of block by block.
+ */
+const manyKeys: Blocks = { rows: 48, keys: 256, cut: true };
+const manyRows: Blocks = { rows: 256, keys: 48, cut: true };
+/** What is chosen from otherwise, the best first. */
+const square: readonly Blocks[] = [
   { rows: 64, keys: 64 },
   { rows: 32, keys: 64 },
   { rows: 32, keys: 32 },
@@ -23,12 +34,18 @@ const candidates: readonly Blocks[] = [
   { rows: 16, keys: 8 },
 ];
 
-const fitting = (arrayBytes: number, floats: (blocks: Blocks) => number): Blocks | undefined =>
-  candidates.find((blocks) => floats(blocks) * 4 <= arrayBytes);
+const fitting = (
+  arrayBytes: number,
+  floats: (blocks: Blocks) => number,
+  long: readonly Blocks[] = [],
+): Blocks | undefined =>
+  [...(arrayBytes < FEW_ITERATIONS_FROM ? [] : long), ...square].find(
+    (blocks) => floats(blocks) * 4 <= arrayBytes,
+  );
 
 /** Forward: scores, results, and three numbers for each row. */
 export const forwardBlocks = (arrayBytes: number, valueWidth: number): Blocks | undefined =>
-  fitting(arrayBytes, ({ rows, keys }) => rows * (keys + valueWidth + 3));
+  fitting(arrayBytes, ({ rows, keys }) => rows * (keys + valueWidth + 3), [manyKeys]);
 
 /** Backward for queries: scores and the cotangents of all parts of a query. */
 export const queryBlocks = (arrayBytes: number, queryWidth: number): Blocks | undefined =>
@@ -36,7 +53,7 @@ export const queryBlocks = (arrayBytes: number, queryWidth: number): Blocks | un
 
 /** Backward for keys: scores twice and the cotangents of keys and values. */
 export const keyBlocks = (arrayBytes: number, width: number): Blocks | undefined =>
-  fitting(arrayBytes, ({ rows, keys }) => keys * (2 * rows + width));
+  fitting(arrayBytes, ({ rows, keys }) => keys * (2 * rows + width), [manyRows]);
 
 /**
  * Fewest tokens for which blocks are worth it. With fewer the scores are small, and as blocks leave out what no query sees only
@@ -47,8 +64,6 @@ const FEWEST_TOKENS = 128;
 /** Whether there may be so many tokens at once that a matrix of scores is worth avoiding: not so in decoding. */
 export const isWorthwhile = (tokens: Dim): boolean => maxDim(tokens) >= FEWEST_TOKENS;
 
-/** Bytes of arrays from which a device is one that runs few iterations at a time. */
-const FEW_ITERATIONS_FROM = 2 ** 17;
 /** Iterations that such a device can keep busy with. */
 const ENOUGH_ITERATIONS = 8;
 

@@ -7,6 +7,7 @@ import { apply, axis, integer, literal, load, local, select, sizeOf } from "../e
 import type { Range, Statement } from "../kernel.ts";
 import type { Dim } from "../shape.ts";
 import { maxDim } from "../shape.ts";
+import type { Blocks } from "./attention-blocks.ts";
 
 /** Something of each query or each key: element `d` of it, of `width`. */
 export interface Vectors {
@@ -96,7 +97,7 @@ export interface Side {
   readonly open: (at: Expr) => readonly Statement[];
 }
 
-export function sideOf(extent: Dim, size: number, name: string): Side {
+function sideOf(extent: Dim, size: number, name: string): Side {
   const whole = typeof extent === "number" && extent % size === 0;
   const [first, count] = [`${name}_first`, `${name}_count`];
   const inside = axis(name, size);
@@ -115,6 +116,14 @@ export function sideOf(extent: Dim, size: number, name: string): Side {
     inside,
     index: add(named(first), inside),
     open,
+  };
+}
+
+/** Both sides of a kernel, as its blocks cut them. */
+export function sidesOf(form: AttentionForm, blocks: Blocks): { rows: Side; keys: Side } {
+  return {
+    rows: sideOf(form.rows, blocks.rows, "r"),
+    keys: sideOf(form.keys, blocks.keys, "c"),
   };
 }
 
@@ -148,8 +157,22 @@ export function masked(form: AttentionForm, row: Expr, key: Expr, score: Expr): 
   return select(visible, score, nothing);
 }
 
-/** The number of blocks of keys that the rows of the block at hand see. */
-export function visibleBlocks(form: AttentionForm, rows: Side, keys: Side): Expr {
+/** A loop over the blocks of keys that the rows of the block at hand see, from the first on. */
+export function eachVisibleBlock(
+  form: AttentionForm,
+  rows: Side,
+  keys: Side,
+  body: readonly Statement[],
+): Statement {
+  return serial(
+    { axis: "j", extent: keys.most, end: visibleBlocks(form, rows, keys) },
+    ...keys.open(axis("j", keys.most)),
+    ...body,
+  );
+}
+
+/** Their number. */
+function visibleBlocks(form: AttentionForm, rows: Side, keys: Side): Expr {
   const last = sub(min(add(named("r_first"), integer(rows.size)), sizeOf(form.rows)), integer(1));
   const token = form.perToken === 1 ? last : div(last, integer(form.perToken));
   const count = min(add(add(token, form.start), integer(1)), sizeOf(form.keys));

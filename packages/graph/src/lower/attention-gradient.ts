@@ -14,6 +14,7 @@ import {
   array,
   div,
   eachBlock,
+  eachVisibleBlock,
   fill,
   get,
   loop,
@@ -25,10 +26,9 @@ import {
   put,
   scores,
   serial,
-  sideOf,
+  sidesOf,
   sub,
   sum,
-  visibleBlocks,
 } from "./attention-form.ts";
 import { parallel } from "./group-body.ts";
 
@@ -112,20 +112,17 @@ export function attentionQueryGradient(
   ct: RowCotangents,
   stores: readonly StoreVector[],
 ): readonly Statement[] {
-  const rows = sideOf(form.rows, blocks.rows, "r");
-  const keys = sideOf(form.keys, blocks.keys, "c");
+  const { rows, keys } = sidesOf(form, blocks);
   const widths = form.parts.map(({ query }) => query.width);
   const sides = { rows, columns: keys, rowsAreKeys: false };
   const body: Statement[] = [
     array("slopes", rows.size, keys.size),
     ...widths.map((width, i) => array(`query${i}`, rows.size, width)),
     ...widths.map((width, i) => fill(rows, `query${i}`, width, literal(0))),
-    serial(
-      { axis: "j", extent: keys.most, end: visibleBlocks(form, rows, keys) },
-      ...keys.open(axis("j", keys.most)),
+    eachVisibleBlock(form, rows, keys, [
       ...slopes(form, ct, sides, { weights: "slopes", slopes: "slopes" }),
       ...form.parts.map(({ key }, i) => accumulate(`query${i}`, "slopes", rows, keys, key)),
-    ),
+    ]),
     ...widths.map((width, i) => storeAll(`query${i}`, rows, width, stores[i]!)),
   ];
   return parallel(form.loops, [eachBlock(rows, "i", body)]);
@@ -146,8 +143,7 @@ export function attentionKeyGradient(
     readonly queries?: readonly MemoryVectors[];
   },
 ): readonly Statement[] {
-  const rows = sideOf(form.rows, blocks.rows, "r");
-  const keys = sideOf(form.keys, blocks.keys, "c");
+  const { rows, keys } = sidesOf(form, blocks);
   const widths = form.parts.map(({ key }) => key.width);
   const sides = { rows: keys, columns: rows, rowsAreKeys: true };
   // The first row that sees the first key of the block.

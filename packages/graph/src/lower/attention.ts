@@ -5,7 +5,7 @@
  * which others come with it. Source: arXiv 2205.14135.
  */
 import type { Expr } from "../expression.ts";
-import { apply, axis, literal, local, select } from "../expression.ts";
+import { apply, literal, local, select } from "../expression.ts";
 import type { Range, Statement } from "../kernel.ts";
 import { left, right } from "../kernel.ts";
 import type { Blocks } from "./attention-blocks.ts";
@@ -17,6 +17,7 @@ import {
   define,
   div,
   eachBlock,
+  eachVisibleBlock,
   fill,
   get,
   loop,
@@ -27,11 +28,9 @@ import {
   product,
   put,
   scores,
-  serial,
-  sideOf,
+  sidesOf,
   sub,
   sum,
-  visibleBlocks,
 } from "./attention-form.ts";
 import { parallel } from "./group-body.ts";
 
@@ -53,8 +52,7 @@ export function attentionForward(
   blocks: Blocks,
   stores: { readonly result: StoreVector; readonly logSum: StoreNumber },
 ): readonly Statement[] {
-  const rows = sideOf(form.rows, blocks.rows, "r");
-  const keys = sideOf(form.keys, blocks.keys, "c");
+  const { rows, keys } = sidesOf(form, blocks);
   const { width } = form.values;
   const d = along("d", width);
   // All of a block, whatever part of it is keys: sums are then added in the same order for any number of keys.
@@ -75,9 +73,7 @@ export function attentionForward(
     array("factor", rows.size),
     loop(rows.range, put("largest", [r], nothing), put("total", [r], literal(0))),
     fill(rows, "result", width, literal(0)),
-    serial(
-      { axis: "j", extent: keys.most, end: visibleBlocks(form, rows, keys) },
-      ...keys.open(axis("j", keys.most)),
+    eachVisibleBlock(form, rows, keys, [
       ...scores(form, { rows, columns: keys, rowsAreKeys: false }, "scores", (score) =>
         masked(form, rows.index, keys.index, mul(score, scale)),
       ),
@@ -104,7 +100,7 @@ export function attentionForward(
         form.values.at(keys.index, d.at),
         put("result", [r, d.at], add(mul(get("result", r, d.at), get("factor", r)), sum)),
       ),
-    ),
+    ]),
     loop(
       rows.range,
       define("whole", get("total", r)),
