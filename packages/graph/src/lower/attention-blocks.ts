@@ -10,8 +10,8 @@ import { maxDim, multiplyDims } from "../shape.ts";
 export interface Blocks {
   readonly rows: number;
   readonly keys: number;
-  /** The longer side is cut off at the diagonal. */
-  readonly cut?: true;
+  /** The long side: it is cut off at the diagonal. */
+  readonly long?: "rows" | "keys";
 }
 
 /** Bytes of arrays from which a device is one that runs few iterations at a time. */
@@ -21,8 +21,8 @@ const FEW_ITERATIONS_FROM = 2 ** 17;
  * Where there is much room, one side of a block is long: what belongs to the other is then read once for all of it, and sums are
  * added to what was there once instead of block by block.
  */
-const manyKeys: Blocks = { rows: 48, keys: 256, cut: true };
-const manyRows: Blocks = { rows: 256, keys: 48, cut: true };
+const manyKeys: Blocks = { rows: 48, keys: 256, long: "keys" };
+const manyRows: Blocks = { rows: 256, keys: 48, long: "rows" };
 /** What is chosen from otherwise, the best first. */
 const square: readonly Blocks[] = [
   { rows: 64, keys: 64 },

@@ -80,7 +80,7 @@ export const product = (
 ): Statement => ({ kind: "contract", ...ranges, lhs, rhs, result: "product", body });
 export const sum: Expr = local("product", "f32");
 
-/** One side of the scores, cut into blocks: its rows or its keys. */
+/** One side of the scores, cut into blocks: its rows or its keys, all of them or a stretch. */
 export interface Side {
   /** Elements of one block. */
   readonly size: number;
@@ -97,21 +97,27 @@ export interface Side {
   readonly open: (at: Expr) => readonly Statement[];
 }
 
-function sideOf(extent: Dim, size: number, name: string): Side {
-  const whole = typeof extent === "number" && extent % size === 0;
+function sideOf(
+  extent: Dim,
+  size: number,
+  name: string,
+  { start, end }: { readonly start?: Expr; readonly end?: Expr } = {},
+): Side {
+  const whole = !start && !end && typeof extent === "number" && extent % size === 0;
   const [first, count] = [`${name}_first`, `${name}_count`];
   const inside = axis(name, size);
-  const open = (at: Expr): readonly Statement[] => [
-    define(first, mul(at, integer(size))),
-    ...(whole ? [] : [define(count, min(integer(size), sub(sizeOf(extent), named(first))))]),
-  ];
+  const last = end ?? sizeOf(extent);
+  const open = (at: Expr): readonly Statement[] => {
+    const offset = mul(at, integer(size));
+    return [
+      define(first, start ? add(start, offset) : offset),
+      ...(whole ? [] : [define(count, min(integer(size), sub(last, named(first))))]),
+    ];
+  };
   return {
     size,
     most: Math.ceil(maxDim(extent) / size),
-    blocks:
-      typeof extent === "number"
-        ? integer(Math.ceil(extent / size))
-        : div(add(sizeOf(extent), integer(size - 1)), integer(size)),
+    blocks: blocksOf(start ? sub(last, start) : last, size),
     range: { axis: name, extent: size, ...(!whole && { end: named(count) }) },
     inside,
     index: add(named(first), inside),
@@ -119,12 +125,30 @@ function sideOf(extent: Dim, size: number, name: string): Side {
   };
 }
 
+/** The number of blocks of `size` that hold `count` elements. */
+const blocksOf = (count: Expr, size: number): Expr =>
+  count.kind === "literal"
+    ? integer(Math.ceil(count.value / size))
+    : div(add(count, integer(size - 1)), integer(size));
+
 /** Both sides of a kernel, as its blocks cut them. */
 export function sidesOf(form: AttentionForm, blocks: Blocks): { rows: Side; keys: Side } {
+  const { rows, keys, long } = blocks;
   return {
-    rows: sideOf(form.rows, blocks.rows, "r"),
-    keys: sideOf(form.keys, blocks.keys, "c"),
+    rows: sideOf(form.rows, rows, "r", long === "rows" ? { start: firstRow(form) } : {}),
+    keys: sideOf(form.keys, keys, "c", long === "keys" ? { end: visibleKeys(form, rows) } : {}),
   };
+}
+
+/** The first row that sees the first key of the block at hand. */
+export const firstRow = ({ start, perToken }: AttentionForm): Expr =>
+  max(mul(sub(named("c_first"), start), integer(perToken)), integer(0));
+
+/** The number of keys that the `size` rows of the block at hand see. */
+function visibleKeys(form: AttentionForm, size: number): Expr {
+  const last = sub(min(add(named("r_first"), integer(size)), sizeOf(form.rows)), integer(1));
+  const token = form.perToken === 1 ? last : div(last, integer(form.perToken));
+  return min(add(add(token, form.start), integer(1)), sizeOf(form.keys));
 }
 
 /** A loop over the blocks of a side, the long and the short ones of a triangle alternating, so that stretches of it take equally long. */
@@ -165,18 +189,10 @@ export function eachVisibleBlock(
   body: readonly Statement[],
 ): Statement {
   return serial(
-    { axis: "j", extent: keys.most, end: visibleBlocks(form, rows, keys) },
+    { axis: "j", extent: keys.most, end: blocksOf(visibleKeys(form, rows.size), keys.size) },
     ...keys.open(axis("j", keys.most)),
     ...body,
   );
-}
-
-/** Their number. */
-function visibleBlocks(form: AttentionForm, rows: Side, keys: Side): Expr {
-  const last = sub(min(add(named("r_first"), integer(rows.size)), sizeOf(form.rows)), integer(1));
-  const token = form.perToken === 1 ? last : div(last, integer(form.perToken));
-  const count = min(add(add(token, form.start), integer(1)), sizeOf(form.keys));
-  return div(add(count, integer(keys.size - 1)), integer(keys.size));
 }
 
 /** Products of all parts, `finish`ed after the last; `target` holds those before. */

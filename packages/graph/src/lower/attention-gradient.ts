@@ -16,6 +16,7 @@ import {
   eachBlock,
   eachVisibleBlock,
   fill,
+  firstRow,
   get,
   loop,
   masked,
@@ -146,9 +147,8 @@ export function attentionKeyGradient(
   const { rows, keys } = sidesOf(form, blocks);
   const widths = form.parts.map(({ key }) => key.width);
   const sides = { rows: keys, columns: rows, rowsAreKeys: true };
-  // The first row that sees the first key of the block.
-  const first = mul(sub(named("c_first"), form.start), integer(form.perToken));
-  const from = div(max(first, integer(0)), integer(rows.size));
+  // Rows begin with the first that sees the block, or are whole blocks from the one it lies in.
+  const start = blocks.long ? {} : { start: div(firstRow(form), integer(rows.size)) };
   const values = stores.values ? "values" : "key0";
   const sums: readonly [string, number, StoreVector][] = [
     ...widths.map((width, i): [string, number, StoreVector] => [`key${i}`, width, stores.keys[i]!]),
@@ -162,7 +162,7 @@ export function attentionKeyGradient(
     ...sums.map(([name, width]) => array(name, keys.size, width)),
     ...sums.map(([name, width]) => fill(keys, name, width, literal(0))),
     serial(
-      { axis: "i", extent: rows.most, start: from, end: rows.blocks },
+      { axis: "i", extent: rows.most, ...start, end: rows.blocks },
       ...rows.open(axis("i", rows.most)),
       ...slopes(form, ct, sides, { weights: "weights", slopes: "slopes" }),
       accumulate(values, "weights", keys, rows, ct.result),

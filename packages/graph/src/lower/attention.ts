@@ -5,7 +5,7 @@
  * which others come with it. Source: arXiv 2205.14135.
  */
 import type { Expr } from "../expression.ts";
-import { apply, literal, local, select } from "../expression.ts";
+import { apply, axis, integer, literal, local, select } from "../expression.ts";
 import type { Range, Statement } from "../kernel.ts";
 import { left, right } from "../kernel.ts";
 import type { Blocks } from "./attention-blocks.ts";
@@ -24,6 +24,7 @@ import {
   masked,
   max,
   mul,
+  named,
   nothing,
   product,
   put,
@@ -46,6 +47,11 @@ function reduceRow(name: string, op: "add" | "max", range: Range, value: Expr): 
   };
 }
 
+/** Keys that are added up side by side: sums over multiples of it have one order. */
+const LINE = 16;
+const wholeLines = (count: Expr): Expr =>
+  mul(div(add(count, integer(LINE - 1)), integer(LINE)), integer(LINE));
+
 /** The result and the logarithm of the sum of exponentials, for each row. */
 export function attentionForward(
   form: AttentionForm,
@@ -55,15 +61,12 @@ export function attentionForward(
   const { rows, keys } = sidesOf(form, blocks);
   const { width } = form.values;
   const d = along("d", width);
-  // All of a block, whatever part of it is keys: sums are then added in the same order for any number of keys.
-  const all = along("c", keys.size);
+  // All of a block, or whole lines of it, whatever part is keys: sums are then added in the same order for any number of keys.
+  const all: Range = { axis: "c", extent: keys.size, ...(blocks.long && { end: named("lines") }) };
+  const c = axis("c", keys.size);
   const [r, f32] = [rows.inside, (name: string): Expr => local(name, "f32")];
-  const element = get("scores", r, all.at);
-  const beyond: Range = {
-    axis: "c",
-    extent: keys.size,
-    ...(keys.range.end && { start: keys.range.end }),
-  };
+  const element = get("scores", r, c);
+  const beyond: Range = { ...all, ...(keys.range.end && { start: keys.range.end }) };
   const scale = literal(form.scale);
   const body: Statement[] = [
     array("scores", rows.size, keys.size),
@@ -74,15 +77,14 @@ export function attentionForward(
     loop(rows.range, put("largest", [r], nothing), put("total", [r], literal(0))),
     fill(rows, "result", width, literal(0)),
     eachVisibleBlock(form, rows, keys, [
+      ...(blocks.long ? [define("lines", wholeLines(keys.range.end!))] : []),
       ...scores(form, { rows, columns: keys, rowsAreKeys: false }, "scores", (score) =>
         masked(form, rows.index, keys.index, mul(score, scale)),
       ),
-      ...(beyond.start
-        ? [loop(rows.range, loop(beyond, put("scores", [r, all.at], nothing)))]
-        : []),
+      ...(beyond.start ? [loop(rows.range, loop(beyond, put("scores", [r, c], nothing)))] : []),
       loop(
         rows.range,
-        reduceRow("top", "max", all.range, element),
+        reduceRow("top", "max", all, element),
         define("before", get("largest", r)),
         define("now", max(f32("before"), f32("top"))),
         // Less nothing, where nothing is seen so far: exponentials are then 0.
@@ -90,8 +92,8 @@ export function attentionForward(
         define("shrink", apply("exp", sub(f32("before"), f32("less")))),
         put("largest", [r], f32("now")),
         put("factor", [r], f32("shrink")),
-        loop(all.range, put("scores", [r, all.at], apply("exp", sub(element, f32("less"))))),
-        reduceRow("sum", "add", all.range, element),
+        loop(all, put("scores", [r, c], apply("exp", sub(element, f32("less"))))),
+        reduceRow("sum", "add", all, element),
         put("total", [r], add(mul(get("total", r), f32("shrink")), f32("sum"))),
       ),
       product(

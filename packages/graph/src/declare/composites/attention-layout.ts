@@ -13,7 +13,7 @@ import type { Tensor } from "../../tensor.ts";
 import { dotGeneral } from "../ops/contract.ts";
 import { mul } from "../ops/elementwise.ts";
 import { reshape } from "../ops/movement.ts";
-import type { AttentionAttributes } from "./attention-weights.ts";
+import type { AttentionAttributes, MaskInput, PlacedForm } from "./attention-weights.ts";
 import { checkMask, expectFloats, maskForm, masked } from "./attention-weights.ts";
 
 /** How the axes of the scores [B, Hkv, T, H/Hkv, S] lie; without the fourth when each head has its own keys. */
@@ -112,19 +112,13 @@ export function attentionWidths([q, k, v]: readonly TensorType[]):
   return { perToken: heads / kvHeads, keys: dk, values: dv };
 }
 
-/** Attention as expressions over `read(0)` queries, `read(1)` keys and `read(2)` values. */
+/** Over `read(0)` queries, `read(1)` keys and `read(2)` values; numbers of rows lie in [B, Hkv, T, H/Hkv]. */
 export function attentionForm(
   inputs: readonly TensorType[],
-  extra: { readonly input: number; readonly type: TensorType | undefined },
+  extra: MaskInput,
   attrs: AttentionAttributes,
   read: WholeAccess["read"],
-): {
-  readonly form: AttentionForm;
-  /** Where a row's vector lies in [B, T, H, D], its number in [B, Hkv, T, H/Hkv], a key's vector in [B, S, Hkv, D]. */
-  readonly rowAt: (row: Expr, d: Expr) => readonly Expr[];
-  readonly numberAt: (row: Expr) => readonly Expr[];
-  readonly keyAt: (key: Expr, d: Expr) => readonly Expr[];
-} {
+): PlacedForm {
   const [q, k] = inputs as [TensorType, TensorType];
   const [batch, tokens] = q.shape as [Dim, Dim];
   const [, keys, kvHeads] = k.shape as [Dim, Dim, number];

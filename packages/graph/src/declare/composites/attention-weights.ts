@@ -110,9 +110,25 @@ export function masked(
   return select(mask, scores, Number.NEGATIVE_INFINITY);
 }
 
-/** Who may see what, as expressions; `extra` is start or segments, if there is one, and `b` the batch. */
+/** Which input start or segments are, if there are any. */
+export interface MaskInput {
+  readonly input: number;
+  readonly type: TensorType | undefined;
+}
+
+/** Attention as expressions, and where in memory what it is over lies. */
+export interface PlacedForm {
+  readonly form: AttentionForm;
+  /** A row's vector among queries and results, and its number among the logarithms. */
+  readonly rowAt: (row: Expr, d: Expr) => readonly Expr[];
+  readonly numberAt: (row: Expr) => readonly Expr[];
+  /** A key's vector among keys and values. */
+  readonly keyAt: (key: Expr, d: Expr) => readonly Expr[];
+}
+
+/** Who may see what, as expressions; `b` is the batch. */
 export function maskForm(
-  extra: { readonly input: number; readonly type: TensorType | undefined },
+  extra: MaskInput,
   attrs: AttentionAttributes,
   b: Expr,
   read: WholeAccess["read"],

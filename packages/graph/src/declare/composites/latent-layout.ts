@@ -12,7 +12,7 @@ import { dimsEqual, formatType, multiplyDims, shapesEqual } from "../../shape.ts
 import type { Tensor } from "../../tensor.ts";
 import { dotGeneral } from "../ops/contract.ts";
 import { add, mul } from "../ops/elementwise.ts";
-import type { AttentionAttributes } from "./attention-weights.ts";
+import type { AttentionAttributes, MaskInput, PlacedForm } from "./attention-weights.ts";
 import { checkMask, expectFloats, maskForm, masked } from "./attention-weights.ts";
 
 type Axes = readonly number[];
@@ -79,19 +79,13 @@ export function latentWidths([qLatent, qRope]: readonly TensorType[]):
   return heads * latent * rope === 0 ? undefined : { perToken: heads, latent, rope };
 }
 
-/** Attention as expressions over `read(0)` to `read(3)`: both parts of queries and of the cache. */
+/** Over `read(0)` to `read(3)`: both parts of queries and of the cache; numbers of rows lie in [B, T, H]. */
 export function latentForm(
   inputs: readonly TensorType[],
-  extra: { readonly input: number; readonly type: TensorType | undefined },
+  extra: MaskInput,
   attrs: AttentionAttributes,
   read: WholeAccess["read"],
-): {
-  readonly form: AttentionForm;
-  /** Where a row's vector lies in [B, T, H, D], its number in [B, T, H], a key's vector in [B, S, D]. */
-  readonly rowAt: (row: Expr, d: Expr) => readonly Expr[];
-  readonly numberAt: (row: Expr) => readonly Expr[];
-  readonly keyAt: (key: Expr, d: Expr) => readonly Expr[];
-} {
+): PlacedForm {
   const [batch, tokens] = inputs[0]!.shape as [Dim, Dim];
   const { perToken, latent, rope } = latentWidths(inputs)!;
   const b = axis("b", batch);
