@@ -4,25 +4,18 @@
  * call, S tokens visible after it; run with `{ S: start + T }`. A smaller start takes rejected tokens back.
  */
 import { declare, reshape } from "@millrace/graph";
-import type { Graph, Tensor } from "@millrace/graph";
+import type { Graph } from "@millrace/graph";
 import type { ModelConfig } from "../config.ts";
-import type { Precision } from "../layers/linear.ts";
-import type { AttentionForm } from "../layers/mla.ts";
-import { createModel, mtpInputOf } from "../model.ts";
-import type { WeightFormats } from "../weight-formats.ts";
+import { mtpInputOf } from "../model.ts";
+import { inferenceModel } from "./inference.ts";
+import type { InferenceOptions } from "./inference.ts";
 
-export interface DecodeGraphOptions {
+export interface DecodeGraphOptions extends InferenceOptions {
   readonly batch: number;
   /** Most tokens of one call. */
   readonly maxTokens: number;
   /** Tokens that the cache holds. */
   readonly maxLength: number;
-  readonly attention?: AttentionForm;
-  readonly precision?: Precision;
-  /** How weights are stored, if not in f32. */
-  readonly weights?: WeightFormats;
-  /** Which intermediate values become outputs of their own, under their tap names; none by default. */
-  readonly taps?: (name: string) => boolean;
 }
 
 /**
@@ -38,34 +31,20 @@ export function declarePrefill(config: ModelConfig, options: DecodeGraphOptions)
   return declareCached("prefill", config, { attention: "naive", ...options });
 }
 
-function declareCached(
-  name: string,
-  config: ModelConfig,
-  options: DecodeGraphOptions & { readonly attention: AttentionForm },
-): Graph {
-  const { batch, maxTokens, maxLength, attention, precision = "f32", taps = () => false } = options;
+function declareCached(name: string, config: ModelConfig, options: DecodeGraphOptions): Graph {
+  const { batch, maxTokens, maxLength } = options;
   return declare(name, (b) => {
-    const outputs: Record<string, Tensor> = {};
     const tokens = b.size("T", 1, maxTokens);
     const length = b.size("S", 1, maxLength);
     const ids = b.input("input_ids", "i32", [batch, tokens]); // [B, T]
     const start = b.input("start", "i32", []); // []
-    const tap = (tapName: string, value: Tensor): void => {
-      if (taps(tapName)) outputs[tapName] = value;
-    };
-    const model = createModel(b, config, {
-      precision,
-      powerOfTwoScales: false,
-      attention,
-      tap,
-      ...(options.weights && { weights: options.weights }),
-    });
+    const { model, tapped } = inferenceModel(b, config, options);
     const result = model.forward(ids, { start, cache: { maxLength, length } }); // hidden [N, D]
     const logits = model.head(result.hidden); // [N, V]
     return {
       logits: reshape(logits, [batch, tokens, config.vocabSize]), // [B, T, V]
       hidden: reshape(mtpInputOf(config, result), [batch, tokens, config.hiddenSize]), // [B, T, D]
-      ...outputs,
+      ...tapped,
     };
   });
 }

@@ -5,22 +5,15 @@
 import { addDims, declare, multiplyDims, reshape, slice } from "@millrace/graph";
 import type { Dim, Graph, Tensor } from "@millrace/graph";
 import type { ModelConfig } from "../config.ts";
-import type { Precision } from "../layers/linear.ts";
-import type { AttentionForm } from "../layers/mla.ts";
-import { createModel, mtpInputOf } from "../model.ts";
+import { mtpInputOf } from "../model.ts";
 import type { ForwardResult, Model } from "../model.ts";
-import type { WeightFormats } from "../weight-formats.ts";
+import { inferenceModel } from "./inference.ts";
+import type { InferenceOptions } from "./inference.ts";
 
-export interface LogitsOptions {
+export interface LogitsOptions extends InferenceOptions {
   readonly batch: number;
   /** Tokens per sequence. */
   readonly tokens: number;
-  readonly attention?: AttentionForm;
-  readonly precision?: Precision;
-  /** How weights are stored, if not in f32. */
-  readonly weights?: WeightFormats;
-  /** Which intermediate values become outputs of their own, under their tap names; none by default. */
-  readonly taps?: (name: string) => boolean;
 }
 
 /**
@@ -28,23 +21,13 @@ export interface LogitsOptions {
  * [B, T-2, V] of the second, and so on).
  */
 export function declareLogits(config: ModelConfig, options: LogitsOptions): Graph {
-  const { batch, tokens, attention = "naive", precision = "f32", taps = () => false } = options;
+  const { batch, tokens } = options;
   return declare("logits", (b) => {
-    const outputs: Record<string, Tensor> = {};
     const ids = b.input("input_ids", "i32", [batch, tokens]); // [B, T]
-    const tap = (name: string, value: Tensor): void => {
-      if (taps(name)) outputs[name] = value;
-    };
-    const model = createModel(b, config, {
-      precision,
-      powerOfTwoScales: false,
-      attention,
-      tap,
-      ...(options.weights && { weights: options.weights }),
-    });
+    const { model, tapped } = inferenceModel(b, config, options);
     const result = model.forward(ids); // hidden [N, D]
     const logits = reshape(model.head(result.hidden), [batch, tokens, config.vocabSize]); // [B, T, V]
-    return { logits, ...mtpLogits(model, ids, result), ...outputs };
+    return { logits, ...mtpLogits(model, ids, result), ...tapped };
   });
 }
 

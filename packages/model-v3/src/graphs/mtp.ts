@@ -5,8 +5,9 @@
 import { declare, multiplyDims, reshape } from "@millrace/graph";
 import type { Graph } from "@millrace/graph";
 import type { ModelConfig } from "../config.ts";
-import { createModel, mtpInputOf } from "../model.ts";
+import { mtpInputOf } from "../model.ts";
 import type { DecodeGraphOptions } from "./decode.ts";
+import { inferenceModel } from "./inference.ts";
 
 export interface MtpOptions extends Omit<DecodeGraphOptions, "taps"> {
   /** Which module, from 1; 1 by default. */
@@ -18,7 +19,7 @@ export interface MtpOptions extends Omit<DecodeGraphOptions, "taps"> {
  * position i) and `start` i32 []; outputs `logits` f32 [B, T, V] and `hidden` f32 [B, T, D].
  */
 export function declareMtp(config: ModelConfig, options: MtpOptions): Graph {
-  const { batch, maxTokens, maxLength, attention = "absorbed", precision = "f32" } = options;
+  const { batch, maxTokens, maxLength } = options;
   const { hiddenSize, vocabSize } = config;
   return declare("mtp", (b) => {
     const tokens = b.size("T", 1, maxTokens);
@@ -26,12 +27,7 @@ export function declareMtp(config: ModelConfig, options: MtpOptions): Graph {
     const hidden = b.input("hidden", "f32", [batch, tokens, hiddenSize]); // [B, T, D]
     const ids = b.input("input_ids", "i32", [batch, tokens]); // [B, T]
     const start = b.input("start", "i32", []); // []
-    const model = createModel(b, config, {
-      precision,
-      powerOfTwoScales: false,
-      attention,
-      ...(options.weights && { weights: options.weights }),
-    });
+    const { model } = inferenceModel(b, config, { attention: "absorbed", ...options });
     const previous = reshape(hidden, [multiplyDims(batch, tokens), hiddenSize]); // [N, D]
     const position = { start, cache: { maxLength, length } };
     const result = model.mtp(options.depth ?? 1, previous, ids, position); // hidden [N, D]
