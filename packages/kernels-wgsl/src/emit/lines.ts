@@ -87,6 +87,21 @@ function variables(
   );
 }
 
+/** The number of an invocation's line, its own place there, and the rows of its workgroup. */
+function laneOf(
+  emitter: StatementEmitter,
+  contract: Contract,
+  form: LinesForm,
+  place: Place,
+): { readonly line: string; readonly own: string; readonly rows: readonly string[] } {
+  const { x } = emitter;
+  return {
+    line: x.define("line", `i32(lane) / ${form.lanes}`),
+    own: x.define("place", `i32(lane) % ${form.lanes}`),
+    rows: rowNames(emitter, contract, form, place),
+  };
+}
+
 /** The lanes of a line divide the depth; a line has columns of its own. */
 function alongDepth(
   emitter: StatementEmitter,
@@ -99,9 +114,7 @@ function alongDepth(
   const { lanes, unit, workgroup } = form;
   const lines = workgroup / lanes;
   const perLine = form.columns / lines;
-  const line = x.define("line", `i32(lane) / ${lanes}`);
-  const first = x.define("place", `i32(lane) % ${lanes}`);
-  const rows = rowNames(emitter, contract, form, place);
+  const { line, own, rows } = laneOf(emitter, contract, form, place);
   const columns = range(perLine).map((c) =>
     x.define(
       contract.columns.axis,
@@ -111,7 +124,7 @@ function alongDepth(
   const sums = variables(emitter, form.rows, perLine, vector(unit));
   const k = parts.names.fresh(contract.depth.axis);
   writer.block(
-    `for (var ${k} = ${first} * ${unit}; ${k} < ${place.depthEnd}; ${k} += ${lanes * unit})`,
+    `for (var ${k} = ${own} * ${unit}; ${k} < ${place.depthEnd}; ${k} += ${lanes * unit})`,
     () => {
       const operand = (side: "lhs" | "rhs", axis: string, at: string): string => {
         let made = "";
@@ -187,9 +200,7 @@ function alongColumns(
   const { lanes, unit, workgroup } = form;
   const lines = workgroup / lanes;
   const type = vector(unit);
-  const line = x.define("line", `i32(lane) / ${lanes}`);
-  const own = x.define("place", `i32(lane) % ${lanes}`);
-  const rows = rowNames(emitter, contract, form, place);
+  const { line, own, rows } = laneOf(emitter, contract, form, place);
   const column = x.define(
     contract.columns.axis,
     `min(${place.firstColumn} + ${own} * ${unit}, ${place.columnEnd} - ${unit})`,
