@@ -72,17 +72,26 @@ export class FunctionBuilder {
   readonly #locals: ValueType[] = [];
   #code: ByteBuffer = new ByteBuffer();
   #depth = 0;
+  #standIns: readonly Local[] | undefined;
 
   constructor(params: readonly ValueType[]) {
     this.params = params.map((type, index) => ({ index, type }));
   }
 
-  /** Parameter `i`. */
+  /** Parameter `i`, or what stands for it. */
   param(i: number): Local {
-    const local = this.params[i];
+    const local = (this.#standIns ?? this.params)[i];
     if (local === undefined)
       throw new InternalError({ what: `the function has no parameter ${i}` });
     return local;
+  }
+
+  /** Runs `body`, which was written for a function of its own, with these locals for its parameters. */
+  withParams(locals: readonly Local[], body: () => void): void {
+    const outer = this.#standIns;
+    this.#standIns = locals;
+    body();
+    this.#standIns = outer;
   }
 
   /** A new local of `type`. Locals are never shared: code may be inserted before code that was emitted earlier. */

@@ -60,6 +60,12 @@ export class Library {
     this.#module.data(this.#constantTable, new Uint8Array(lanes.buffer));
   }
 
+  /** What the function does, right here, to what lies on the stack. For short ones: a call in a loop costs as much as ten instructions. */
+  inline(f: FunctionBuilder, { signature, body }: LibraryFunction): void {
+    const locals = signature.params.toReversed().map((type) => f.save(type));
+    f.withParams(locals.toReversed(), () => body(f, this));
+  }
+
   /** The function, defined now if nobody has asked before. */
   get(source: LibraryFunction): FunctionRef {
     const known = this.#defined.get(source.name);

@@ -48,20 +48,27 @@ export function endOfGroups(
   return k.e.hold(table.apply("add", [first, grouped]));
 }
 
-/** Runs `body` for four values of the axis at a time; `step` is 4. */
-export function lanesLoop(k: KernelEmitter, axis: string, bounds: Bounds, body: () => void): void {
-  k.e.loop({ ...bounds, step: 4 }, (index) =>
-    k.scoped(() => {
-      const counter = k.counter(index);
-      const { start, aligned } = bounds;
-      if (typeof start === "number" ? start % 4 === 0 : aligned) k.markAligned(counter);
-      k.bindLanes(axis, counter);
-      const outer = k.lanes;
-      k.lanes = true;
-      body();
-      k.lanes = outer;
-    }),
-  );
+/** Runs each body for four values of the axis at a time, one body after the other. */
+export function lanesLoop(
+  k: KernelEmitter,
+  axis: string,
+  bounds: Bounds,
+  ...bodies: readonly (() => void)[]
+): void {
+  k.e.loop({ ...bounds, step: 4 * bodies.length }, (index) => {
+    const counter = k.counter(index);
+    const { start, aligned } = bounds;
+    if (typeof start === "number" ? start % 4 === 0 : aligned) k.markAligned(counter);
+    bodies.forEach((body, i) =>
+      k.scoped(() => {
+        k.bindLanes(axis, k.table.apply("add", [counter, k.table.integer(4 * i)]));
+        const outer = k.lanes;
+        k.lanes = true;
+        body();
+        k.lanes = outer;
+      }),
+    );
+  });
 }
 
 /** Runs `body` for each value of the axis. */

@@ -65,17 +65,30 @@ function reduceBy(f: FunctionBuilder, lib: Library, x: Local, n: Local): Local {
   return f.save("v128");
 }
 
-/** Leaves e^r - 1 for |r| <= ln 2 / 2: r + r² (1/2 + r/6 + …). */
+/**
+ * Leaves e^r - 1 for |r| <= ln 2 / 2: r + r² (1/2 + r/6 + …), in pairs of terms (Estrin): a loop of these waits for the longest chain of
+ * operations that need each other.
+ */
 function expm1Polynomial(f: FunctionBuilder, lib: Library, r: Local): void {
-  polynomial(
-    f,
-    lib,
-    r,
-    [7, 6, 5, 4, 3, 2].map((k) => 1 / factorial(k)),
-  );
+  const square = f.local("v128");
+  f.get(r);
   f.get(r);
   f.op("f32x4.mul");
-  f.get(r);
+  f.set(square);
+  // ((1/6! + r/7!) r² + (1/4! + r/5!)) r² + (1/2! + r/3!)
+  [6, 4, 2].forEach((k, i) => {
+    if (i > 0) {
+      f.get(square);
+      f.op("f32x4.mul");
+    }
+    f.get(r);
+    lib.f32x4(f, 1 / factorial(k + 1));
+    f.op("f32x4.mul");
+    lib.f32x4(f, 1 / factorial(k));
+    f.op("f32x4.add");
+    if (i > 0) f.op("f32x4.add");
+  });
+  f.get(square);
   f.op("f32x4.mul");
   f.get(r);
   f.op("f32x4.add");

@@ -1,10 +1,10 @@
 /**
- * Reductions. In: ranges, values and how two partial results combine. Out: locals with the results. In lanes, four partial
- * results run side by side over the innermost range and are combined as ((0,1),(2,3)), then with the rest, so the
- * order is the same in every run.
+ * Reductions. In: ranges, values and how two partial results combine. Out: locals with the results. In lanes, four registers of
+ * four partial results run side by side over the innermost range, one where it is short. Registers and then lanes are combined as
+ * ((0,1),(2,3)), then with the rest, so the order is the same in every run.
  */
 import type { Range, Reduce } from "@millrace/graph";
-import { leftName, rightName } from "@millrace/graph";
+import { leftName, maxDim, rightName } from "@millrace/graph";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { boundsOf, endOfGroups, lanesLoop, plainLoop } from "./loop.ts";
@@ -82,20 +82,39 @@ function asValues(k: KernelEmitter, reduce: Reduce, locals: readonly Local[]): V
   );
 }
 
+/** Registers that sums run in side by side: one waits for the addition before. */
+const REGISTERS = 4;
+/** Elements from which a range is long enough for them. */
+const LONG = 64;
+
 function reduceInLanes(k: KernelEmitter, reduce: Reduce): Accumulators {
-  const vectors = accumulators(k, reduce, true);
-  const rest = accumulators(k, reduce, false);
   const inner = reduce.ranges.at(-1)!;
+  const count = maxDim(inner.extent) < LONG ? 1 : REGISTERS;
+  const registers = Array.from({ length: count }, () => accumulators(k, reduce, true));
+  const rest = accumulators(k, reduce, false);
+  const [vectors] = registers as [Accumulators];
   let hasRest = true;
   nest(k, reduce.ranges.slice(0, -1), () => {
     const bounds = boundsOf(k, inner);
+    const groups = count === 1 ? bounds.start : endOfGroups(k, bounds, 4 * count);
     const middle = endOfGroups(k, bounds, 4);
     hasRest = typeof middle !== "number" || middle !== bounds.end;
-    lanesLoop(k, inner.axis, { start: bounds.start, end: middle }, () =>
-      accumulate(k, reduce, vectors),
-    );
+    if (count > 1)
+      lanesLoop(
+        k,
+        inner.axis,
+        { start: bounds.start, end: groups },
+        ...registers.map((into) => (): void => accumulate(k, reduce, into)),
+      );
+    if (groups !== middle)
+      lanesLoop(k, inner.axis, { start: groups, end: middle }, () =>
+        accumulate(k, reduce, vectors),
+      );
     plainLoop(k, inner.axis, { start: middle, end: bounds.end }, () => accumulate(k, reduce, rest));
   });
+  for (let step = 1; step < count; step *= 2)
+    for (let i = 0; i < count; i += 2 * step)
+      combineInto(k, reduce, registers[i]!, asValues(k, reduce, registers[i + step]!));
   const lanes = [0, 1, 2, 3].map((lane) => laneOf(k, reduce, vectors, lane));
   combineInto(k, reduce, lanes[0]!, asValues(k, reduce, lanes[1]!));
   combineInto(k, reduce, lanes[2]!, asValues(k, reduce, lanes[3]!));

@@ -242,7 +242,7 @@ export const vectorOperators: Readonly<Record<PlainScalarOp, OperatorEmitter>> =
   neg: instructions("neg", { f32: "f32x4.neg", i32: "i32x4.neg", u32: "i32x4.neg" }),
   abs: instructions("abs", { f32: "f32x4.abs", i32: "i32x4.abs", u32: [] }),
   sign: vectorSign,
-  exp: vectorThrough(exp),
+  exp: (f, _type, library) => library.inline(f, exp),
   log: vectorThrough(log),
   sin: vectorThrough(sin),
   cos: vectorThrough(cos),
