@@ -25,7 +25,7 @@ export interface ProductTask {
   readonly n: number;
   readonly layout: "kn" | "nk";
   readonly weights: WeightFormat;
-  /** Products one after the other, each with a weight of its own, so that weights come from memory; needs k = n if over 1. */
+  /** Products one after the other, each with a weight of its own, so that weights come from memory; needs k = n and `nk` if over 1. */
   readonly copies: number;
 }
 

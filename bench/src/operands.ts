@@ -2,6 +2,7 @@
  * What goes into each task. In: the task. Out: its operands, the same for every contestant, and the elements of its result
  * that are worth computing twice: in double precision, one by one. Seeds are by operand, so that q is not k.
  */
+import type { HostArray } from "@millrace/graph";
 import { decodeFloats, encodeFloats } from "@millrace/graph";
 import type { AttentionTask, ProductTask, RaggedTask, ScaledTask, Task } from "./case.ts";
 import type { Sample } from "./measure/agreement.ts";
@@ -20,6 +21,23 @@ export function productOperands(task: ProductTask): {
   const { m, k, n, layout, weights } = task;
   const [rows, columns] = layout === "nk" ? [n, k] : [k, n];
   return { x: uniform(1, m * k), w: storedWeight(weights, rows, columns, 2, weightScale(k)) };
+}
+
+/** Values or codes of a weight. */
+export type WeightData = Exclude<HostArray, BigInt64Array>;
+
+/**
+ * What the product number `copy` of a task multiplies by: the rows [n, k] of the first weight's values or codes, moved up by
+ * as many. No two are alike, since a library may find out that they are and keep one, which a cache would hold. Scales are alike in
+ * all rows.
+ */
+export function nthWeight<T extends WeightData>({ n }: ProductTask, data: T, copy: number): T {
+  if (copy === 0) return data;
+  const rows = data.slice() as T;
+  const from = (data.length / n) * (copy % n);
+  rows.set(data.subarray(from));
+  rows.set(data.subarray(0, from), data.length - from);
+  return rows;
 }
 
 /** Where each expert's rows start, and the end: loads between half and one and a half of the mean. */
@@ -102,15 +120,11 @@ function productSample(task: ProductTask, length: number): Sample {
   const { x, w } = productOperands(task);
   const [step, next] = layout === "nk" ? [1, k] : [n, 1];
   let rows: ArrayLike<number> = x;
-  for (let copy = 1; copy < copies; copy++) {
-    const before = rows;
-    rows = Float64Array.from({ length: m * n }, (_, i) =>
-      dot(before, Math.floor(i / n) * k, 1, w.values, (i % n) * next, step, k),
-    );
-  }
-  return samplePositions(length).map((at) =>
-    dot(rows, Math.floor(at / n) * k, 1, w.values, (at % n) * next, step, k),
-  );
+  const element = (at: number, copy: number): number =>
+    dot(rows, Math.floor(at / n) * k, 1, w.values, (((at % n) + copy) % n) * next, step, k);
+  for (let copy = 0; copy < copies - 1; copy++)
+    rows = Float64Array.from({ length: m * n }, (_, at) => element(at, copy));
+  return samplePositions(length).map((at) => element(at, copies - 1));
 }
 
 function raggedSample(task: RaggedTask, length: number): Sample {

@@ -3,7 +3,7 @@
  * are counted by reference: every use but the last is of `x.ref`.
  */
 import type { ProductTask, Task } from "../case.ts";
-import { productOperands } from "../operands.ts";
+import { nthWeight, productOperands } from "../operands.ts";
 import { Absent, optionalPackage, versionOf } from "./contestant.ts";
 import type { Contestant, Prepared } from "./contestant.ts";
 import { fastest, weightAs } from "./fastest.ts";
@@ -21,9 +21,11 @@ function prepareProduct(jax: Jax, task: ProductTask): Promise<Prepared> {
   const { x: rows, w: stored } = productOperands(task);
   const np = jax.numpy;
   const way = (layout: Layout): Prepared => {
-    const { shape, values } = weightAs(layout, task, stored.values);
     const x = np.array(rows).reshape([m, k]);
-    const w = Array.from({ length: copies }, () => np.array(values).reshape(shape));
+    const w = Array.from({ length: copies }, (_, copy) => {
+      const { shape, values } = weightAs(layout, task, nthWeight(task, stored.values, copy));
+      return np.array(values).reshape(shape);
+    });
     const product = jax.jit((a: JaxArray, b: JaxArray) =>
       np.matmul(a, layout === "kn" ? b : b.transpose()),
     );

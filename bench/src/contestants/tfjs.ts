@@ -3,7 +3,7 @@
  * browser, so in Node there is one.
  */
 import type { ProductTask, Task } from "../case.ts";
-import { productOperands } from "../operands.ts";
+import { nthWeight, productOperands } from "../operands.ts";
 import { Absent, optionalPackage, versionOf } from "./contestant.ts";
 import type { Contestant, Prepared } from "./contestant.ts";
 import { fastest, weightAs } from "./fastest.ts";
@@ -20,9 +20,11 @@ function prepareProduct(tf: TensorFlow, task: ProductTask): Promise<Prepared> {
   if (weights !== "f32") throw new Absent("no product with weights of this format");
   const { x: rows, w: stored } = productOperands(task);
   const way = (layout: Layout): Prepared => {
-    const { shape, values } = weightAs(layout, task, stored.values);
     const x = tf.tensor(rows, [m, k], "float32");
-    const w = Array.from({ length: copies }, () => tf.tensor(values, shape, "float32"));
+    const w = Array.from({ length: copies }, (_, copy) => {
+      const { shape, values } = weightAs(layout, task, nthWeight(task, stored.values, copy));
+      return tf.tensor(values, shape, "float32");
+    });
     let y: Tensor | undefined;
     return {
       run: () => {

@@ -4,10 +4,12 @@
 import type { Backend, HostTensor } from "@millrace/graph";
 import { declare, raggedDot, scaledDot } from "@millrace/graph";
 import type { ProductTask, RaggedTask, ScaledTask } from "../../case.ts";
-import { productOperands, raggedOperands, scaledOperands } from "../../operands.ts";
+import type { WeightData } from "../../operands.ts";
+import { nthWeight, productOperands, raggedOperands, scaledOperands } from "../../operands.ts";
 import { BLOCK } from "../../weights.ts";
 import type { Prepared } from "../contestant.ts";
 import { f32, overStates } from "./program.ts";
+import type { WeightParts } from "./weights.ts";
 import { declareProduct, ourForm, weightStates } from "./weights.ts";
 
 export function prepareProduct(task: ProductTask, backend: Backend): Promise<Prepared> {
@@ -23,8 +25,15 @@ export function prepareProduct(task: ProductTask, backend: Backend): Promise<Pre
     return {};
   });
   const states: Record<string, HostTensor> = { x: f32([m, k], x) };
-  for (const name of names) Object.assign(states, weightStates(name, parts));
+  for (const [copy, name] of names.entries())
+    Object.assign(states, weightStates(name, { ...parts, codes: codesOf(task, parts, copy) }));
   return overStates(graph, backend, states, ["y"]);
+}
+
+/** The codes of one of the weights. */
+function codesOf(task: ProductTask, parts: WeightParts, copy: number): HostTensor {
+  const { dtype, shape, data } = parts["codes"]!;
+  return { dtype, shape, data: nthWeight(task, data as WeightData, copy) };
 }
 
 export function prepareRagged(task: RaggedTask, backend: Backend): Promise<Prepared> {

@@ -6,11 +6,11 @@ import type { GraphBuilder, HostTensor, Tensor } from "@millrace/graph";
 import { dequantizeBlocks, dotGeneral, groupLinear } from "@millrace/graph";
 import type { WeightFormat } from "../../case.ts";
 
+/** `codes`, and `scales` where the format has them. */
+export type WeightParts = Readonly<Record<string, HostTensor>>;
+
 /** The parts of a weight in the form that our products take: bytes that hold whole numbers plus 128 become the numbers. */
-export function ourForm(
-  format: WeightFormat,
-  stored: Readonly<Record<string, HostTensor>>,
-): Readonly<Record<string, HostTensor>> {
+export function ourForm(format: WeightFormat, stored: WeightParts): WeightParts {
   if (format !== "int8") return stored;
   const { shape, data } = stored["codes"]!;
   const bytes = data as Uint8Array;
@@ -25,7 +25,7 @@ export function declareProduct(
   x: Tensor,
   name: string,
   format: WeightFormat,
-  parts: Readonly<Record<string, HostTensor>>,
+  parts: WeightParts,
   contract: 0 | 1,
 ): Tensor {
   const state = (part: string): Tensor => {
@@ -48,10 +48,7 @@ export function declareProduct(
 }
 
 /** What to write into the states of `declareProduct`. */
-export function weightStates(
-  name: string,
-  parts: Readonly<Record<string, HostTensor>>,
-): Record<string, HostTensor> {
+export function weightStates(name: string, parts: WeightParts): Record<string, HostTensor> {
   return Object.fromEntries(
     Object.entries(parts).map(([part, value]) => [`${name}.${part}`, value]),
   );

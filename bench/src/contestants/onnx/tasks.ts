@@ -3,7 +3,9 @@
  * the model, which the runtime may pack as it likes; inputs and outputs are copied, which it cannot avoid.
  */
 import type { AttentionTask, ProductTask, Task, WeightFormat } from "../../case.ts";
-import { attentionOperands, attentionScale, productOperands } from "../../operands.ts";
+import type { WeightData } from "../../operands.ts";
+import { attentionOperands, attentionScale, nthWeight, productOperands } from "../../operands.ts";
+import type { StoredWeight } from "../../weights.ts";
 import { GROUP } from "../../weights.ts";
 import { Absent } from "../contestant.ts";
 import type { Prepared } from "../contestant.ts";
@@ -62,8 +64,7 @@ async function prepareModel(
 /** One product's node and constants; narrow weights by the runtime's own operator. */
 function productStep(
   task: ProductTask,
-  weight: Parameters<typeof weightAs>[2],
-  stored: ReturnType<typeof productOperands>["w"]["stored"],
+  weight: StoredWeight,
   index: number,
   input: string,
   output: string,
@@ -72,7 +73,7 @@ function productStep(
   const { k, n, weights } = task;
   const name = `w${index}`;
   if (weights === "f32") {
-    const { shape, values } = weightAs("kn", task, weight);
+    const { shape, values } = weightAs("kn", task, nthWeight(task, weight.values, index));
     return {
       node: { op: "MatMul", inputs: [input, name], outputs: [output] },
       constants: [{ name, type: "float", shape, data: values }],
@@ -80,6 +81,8 @@ function productStep(
   }
   const bits = weights === "int8" ? 8 : 4;
   const groups = k / GROUP;
+  const { codes, scales } = weight.stored;
+  const data = nthWeight(task, codes!.data as WeightData, index);
   return {
     node: {
       op: "MatMulNBits",
@@ -89,12 +92,12 @@ function productStep(
       attributes: { K: k, N: n, bits, block_size: GROUP, accuracy_level: accuracy },
     },
     constants: [
-      { name, type: "uint8", shape: [n, groups, (GROUP * bits) / 8], data: stored["codes"]!.data },
+      { name, type: "uint8", shape: [n, groups, (GROUP * bits) / 8], data },
       {
         name: `${name}.scales`,
         type: "float",
         shape: [n * groups],
-        data: stored["scales"]!.data,
+        data: scales!.data,
       },
     ],
   };
@@ -114,7 +117,7 @@ function productGraph(
     i === 0 ? "x" : i === copies ? "y" : `y${i}`,
   );
   const steps = Array.from({ length: copies }, (_, i) =>
-    productStep(task, w.values, w.stored, i, names[i]!, names[i + 1]!, accuracy),
+    productStep(task, w, i, names[i]!, names[i + 1]!, accuracy),
   );
   return {
     graph: {

@@ -23,7 +23,9 @@ def prepare_product(task, absent):
     by_rows = task["layout"] == "nk"
     x = tensor(1, [m, k])
     shape = [n, k] if by_rows else [k, n]
-    weights = [tensor(2, shape, weight_scale(k)) for _ in range(task["copies"])]
+    first = tensor(2, shape, weight_scale(k))
+    # Rows moved up, as in operands.ts: no two weights are alike.
+    weights = [torch.roll(first, -copy, 0) for copy in range(task["copies"])]
     held = {}
 
     def run():
