@@ -112,6 +112,11 @@ function worstOf(
   return known.toSorted((a, b) => a.value - b.value)[0];
 }
 
+const threadCounts = [
+  [1, "one thread"],
+  [2, "two threads"],
+] as const;
+
 /** Every promise, in the order in which it was made. */
 export function judge(results: Results): Verdict[] {
   const evidence = new Evidence(results);
@@ -176,28 +181,26 @@ export function judge(results: Results): Verdict[] {
     add(`the same in ${weights}, over f32`, { atLeast: gain }, evidence.narrowGain(weights, 1));
 
   const v3 = evidence.find("train-v3");
+  const dense = evidence.find("train-dense");
   const step = "training step of the V3 small shape";
-  add(`${step}, of the multiply-add limit`, { atLeast: 0.5 }, evidence.share(v3, 1), "%");
-  add(`${step}, over PyTorch as installed`, { atLeast: 1 }, evidence.over(v3, ["pytorch"], 1));
-  add(
-    `${step}, over PyTorch with AVX-512`,
-    { atLeast: 0.8 },
-    evidence.over(v3, ["pytorch-avx512"], 1),
-  );
-  const dense = evidence.over(evidence.find("train-dense"), ["jax-js"], 1);
-  add("training step of a dense model, over jax-js", { atLeast: 3 }, dense);
+  for (const [threads, count] of threadCounts) {
+    const name = `${step}, ${count}`;
+    const over = (peer: ContestantName): number | undefined => evidence.over(v3, [peer], threads);
+    add(`${name}, of the multiply-add limit`, { atLeast: 0.5 }, evidence.share(v3, threads), "%");
+    add(`${name}, over PyTorch as installed`, { atLeast: 1 }, over("pytorch"));
+    add(`${name}, over PyTorch with AVX-512`, { atLeast: 0.8 }, over("pytorch-avx512"));
+    const ratio = evidence.over(dense, ["jax-js"], threads);
+    add(`training step of a dense model, ${count}, over jax-js`, { atLeast: 3 }, ratio);
+  }
 
   const decode = evidence.find("decode-f32");
-  add(
-    "decoding a billion bytes of f32, of read bandwidth",
-    { atLeast: 0.7 },
-    evidence.share(decode, 1),
-    "%",
-  );
+  for (const [threads, count] of threadCounts) {
+    const name = `decoding a billion bytes of f32, ${count}, of read bandwidth`;
+    add(name, { atLeast: 0.7 }, evidence.share(decode, threads), "%");
+  }
   for (const weights of ["f16", "int8", "int4"] as const)
-    for (const threads of [1, 2]) {
+    for (const [threads, count] of threadCounts) {
       const ratio = evidence.over(evidence.find(`decode-${weights}`), ["llama.cpp"], threads);
-      const count = threads === 1 ? "one thread" : "two threads";
       add(`decoding in ${weights}, ${count}, over llama.cpp`, "stated", ratio);
     }
 
