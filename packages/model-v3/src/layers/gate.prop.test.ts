@@ -11,6 +11,14 @@ import { productsFor } from "./linear.ts";
 interface Routed {
   readonly indices: readonly number[];
   readonly weights: readonly number[];
+  /** Whether rounding could have chosen otherwise. */
+  readonly isClose: boolean;
+}
+
+/** Whether two of these sums, which are below 4, differ by less than a few roundings to f32 of 2^-22 each can. */
+function hasTies(values: readonly number[]): boolean {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted.some((value, i) => i > 0 && value - sorted[i - 1]! < 2e-6);
 }
 
 /** The rule of arXiv 2412.19437 §2.1.2 (and of V2) for one token, one line per sentence. */
@@ -39,7 +47,8 @@ function reference(
   const indices = descending(open).slice(0, k);
   const chosen = indices.map((e) => scores[e]!);
   const sum = config.normTopkProb ? chosen.reduce((a, b) => a + b, 0) : 1;
-  return { indices, weights: chosen.map((s) => (s / sum) * config.routedScalingFactor) };
+  const weights = chosen.map((s) => (s / sum) * config.routedScalingFactor);
+  return { indices, weights, isClose: hasTies(choice) || hasTies(ratings) };
 }
 
 const sizes = fc.record({
@@ -85,7 +94,7 @@ test("routing follows the rule, negative biases included", () => {
       fc.nat(),
       (config, rows, seed) => {
         const experts = config.nRoutedExperts;
-        // Distinct values: with ties the order among equals would be rounding's.
+        // Distinct values; sums of them may still be too close to tell.
         const value = (i: number): number =>
           ((((i + 1) * 2654435761 + seed * 40503) >>> 0) / 2 ** 32) * 4 - 2;
         const x = Array.from({ length: rows * experts }, (_, i) => Math.fround(value(i)));
@@ -125,6 +134,7 @@ test("routing follows the rule, negative biases included", () => {
         for (let row = 0; row < rows; row++) {
           const affinity = x.slice(row * experts, (row + 1) * experts);
           const expected = reference(config, affinity, bias);
+          fc.pre(!expected.isClose);
           expect(indices.slice(row * k, (row + 1) * k)).toEqual(expected.indices);
           expected.weights.forEach((weight, i) =>
             expect(weights[row * k + i]).toBeCloseTo(weight, 4),
