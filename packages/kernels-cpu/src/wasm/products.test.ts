@@ -214,6 +214,9 @@ describe("products", () => {
     await of("left and right along the depth", 101, 9, 515);
     await of("right along the columns", 3, 530, 261);
     await of("both across", 8, 521, 10);
+    // Parts of a block of columns, each multiplied with all rows, in two blocks of depth.
+    await of("right along the columns", 13, 277, 517);
+    await of("left and right along the depth", 7, 531, 520);
     await of("both across", 102, 24, 10);
   });
 

@@ -76,6 +76,8 @@ it.each([
   [100, 530, 64],
   [16, 96, 576],
   [40, 1030, 12],
+  [127, 600, 521],
+  [400, 391, 5],
 ])("products of %i x %i x %i", async (m, n, k) => {
   const graph = declare("product", (b) => {
     const x = b.input("x", "f32", [m, k]);

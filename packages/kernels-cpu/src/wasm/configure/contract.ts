@@ -22,6 +22,8 @@ export interface ContractChoice {
   readonly lanes: boolean;
   readonly rowBlock: number;
   readonly columnBlock: number;
+  /** Columns of a block that all rows of a block are multiplied with, before the next ones are. */
+  readonly streamColumns: number;
   readonly depthBlock: number;
   /** Up to this many rows are multiplied without packing the right side. */
   readonly fewRows: number;
@@ -39,6 +41,8 @@ export const TILE_COLUMNS = 8;
 
 /** Of the right side: each panel of it is used for a whole block of rows, so it may come from the last cache or from memory. */
 const MAX_PACKED_BYTES = 2 ** 22;
+/** Of that, what stays in the second-level cache while a block of rows is multiplied with it. */
+const STREAM_BYTES = 2 ** 19;
 const DEPTH_BLOCK = 512;
 const ROW_BLOCK = 96;
 const COLUMN_BLOCK = 512;
@@ -87,6 +91,7 @@ export function chooseContract(
   const maxRows = Math.max(1, maxDim(rows.extent));
   const dots = chooseDots(contract, dtypes, lets);
   const byDepth = Math.floor(MAX_PACKED_BYTES / (roundUp(maxDepth, 4) * 4));
+  const depthBlock = Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4));
   return {
     kind: "contract",
     packLhs: packingAxis(lhs, rows.axis, depth.axis, shapes, lets),
@@ -101,7 +106,8 @@ export function chooseContract(
         roundUp(maxColumns, TILE_COLUMNS),
       ),
     ),
-    depthBlock: Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4)),
+    streamColumns: Math.floor(STREAM_BYTES / (depthBlock * 4 * TILE_COLUMNS)) * TILE_COLUMNS,
+    depthBlock,
     fewRows: FEW_ROWS,
     maxDepth,
     maxRows,

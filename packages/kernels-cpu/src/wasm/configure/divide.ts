@@ -7,6 +7,7 @@ import type { Contract, Dim, Expr, Kernel, Statement } from "@millrace/graph";
 import { maxDim, visitExpr, visitStatements, expressionsOf } from "@millrace/graph";
 import { configure, nestOf } from "./configure.ts";
 import type { Choice, Configuration, Loop } from "./configure.ts";
+import type { ContractChoice } from "./contract.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./contract.ts";
 import { variesWith } from "./stride.ts";
 import { workOf } from "./work.ts";
@@ -98,12 +99,25 @@ function isDivisible({ rows, columns, body }: Contract): boolean {
   return divisible;
 }
 
-function productAxis(contract: Contract, threads: number): ProductAxis {
-  const rows = contract.rows.extent;
-  if (typeof rows !== "number") return "either";
-  const rowTiles = Math.ceil(rows / TILE_ROWS);
-  const columnTiles = Math.ceil(maxDim(contract.columns.extent) / TILE_COLUMNS);
-  return rowTiles >= Math.min(columnTiles, EVEN_TILES * threads) ? "rows" : "columns";
+/**
+ * Rows and columns are as good where each thread gets many tiles of either: then what counts is how much it packs. Its part of the
+ * one side, all of the other, and the left side once for each block of columns.
+ */
+function productAxis(
+  { rows, columns }: Contract,
+  { columnBlock }: ContractChoice,
+  threads: number,
+): ProductAxis {
+  const m = rows.extent;
+  if (typeof m !== "number") return "either";
+  const n = maxDim(columns.extent);
+  const [rowTiles, columnTiles] = [Math.ceil(m / TILE_ROWS), Math.ceil(n / TILE_COLUMNS)];
+  const even = EVEN_TILES * threads;
+  const packed = (ownRows: number, ownColumns: number): number =>
+    ownRows * Math.ceil(ownColumns / columnBlock) + ownColumns;
+  if (Math.min(rowTiles, columnTiles) >= even)
+    return packed(m / threads, n) < packed(m, n / threads) ? "rows" : "columns";
+  return rowTiles >= Math.min(columnTiles, even) ? "rows" : "columns";
 }
 
 function divideStatement(
@@ -111,9 +125,10 @@ function divideStatement(
   choices: ReadonlyMap<Statement, Choice>,
   threads: number,
 ): Division | undefined {
-  if (statement.kind === "contract")
+  const choice = choices.get(statement);
+  if (statement.kind === "contract" && choice?.kind === "contract")
     return isDivisible(statement)
-      ? { kind: "product", by: productAxis(statement, threads) }
+      ? { kind: "product", by: productAxis(statement, choice, threads) }
       : undefined;
   if (statement.kind !== "loop" || statement.order !== "parallel") return undefined;
   const loops = nestOf(statement);

@@ -21,7 +21,7 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
   const { f, e } = k;
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
-  const { rowBlock, columnBlock, depthBlock } = choice;
+  const { rowBlock, columnBlock, streamColumns, depthBlock } = choice;
   const direct = directSums(k, product);
   const tiles = k.input.library.get(k.input.relaxed ? fusedTiles : plainTiles);
   const padded = (size: Value): Value =>
@@ -78,19 +78,26 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
           depth: depthCount,
           paddedDepth: steps,
         });
-        each(k, rowPanels, (rowPanel) => {
-          const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);
-          for (const stretch of tileStretches(k, product, direct, block, rowPanel)) {
-            const { firstPanel, panels, address, rowBytes } = stretch;
-            e.emit(left);
-            e.emit(add(left, mul(steps, TILE_ROWS * 4)));
-            e.emit(add(rhsBlock(depthOffset), mul(firstPanel, steps, TILE_COLUMNS * 4)));
-            e.emit(address);
-            e.emit(rowBytes);
-            e.emit(panels);
-            e.emit(depthOffset);
-            f.call(tiles);
-          }
+        eachBlock(k, columnCount, streamColumns, (offset, count) => {
+          const full = fullPanels(k, columns, count, TILE_COLUMNS);
+          each(k, rowPanels, (rowPanel) => {
+            const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);
+            const stretches = tileStretches(k, product, direct, block, rowPanel, {
+              offset,
+              count,
+              full,
+            });
+            for (const stretch of stretches) {
+              e.emit(left);
+              e.emit(add(left, mul(steps, TILE_ROWS * 4)));
+              e.emit(add(rhsBlock(depthOffset), mul(stretch.offset, steps, 4)));
+              e.emit(stretch.address);
+              e.emit(stretch.rowBytes);
+              e.emit(stretch.panels);
+              e.emit(depthOffset);
+              f.call(tiles);
+            }
+          });
         });
       });
       finishBlock(k, product, direct, block);

@@ -85,48 +85,54 @@ export interface SumsOfBlock {
   readonly fullColumns: FullPanels;
 }
 
-/** Tiles of one row that follow each other: where the sums of the first begin, and the bytes from one row of sums to the next. */
+/** Columns of a block, from the given offset on. */
+export interface ColumnStretch {
+  readonly offset: Value;
+  readonly count: Value;
+  readonly full: FullPanels;
+}
+
+/** Tiles of one row that follow each other. */
 export interface TileStretch {
-  readonly firstPanel: Value;
+  /** First column within the block. */
+  readonly offset: Value;
   readonly panels: Value;
+  /** Where the sums of the first tile begin, and the bytes from one row of them to the next. */
   readonly address: Value;
   readonly rowBytes: Value;
 }
 
-/** All tiles of a row: where their sums are added up. A second stretch is a panel of columns that is not full, or nothing. */
+/** Where the sums of a row of tiles are added up. A second stretch is a panel of columns that is not full, or nothing. */
 export function tileStretches(
   k: KernelEmitter,
   { scratch, choice }: Product,
   direct: DirectSums | undefined,
-  { firstRow, fullRows, firstColumn, columns, fullColumns }: SumsOfBlock,
+  { firstRow, fullRows, firstColumn }: SumsOfBlock,
   rowPanel: Value,
+  { offset, count, full }: ColumnStretch,
 ): readonly TileStretch[] {
   const { table } = k;
   const { add, sub, mul, groups } = arithmeticOf(k);
-  const own = add(mul(rowPanel, TILE_ROWS * choice.columnBlock * 4), scratch.sums);
+  const ownRow = add(mul(rowPanel, TILE_ROWS * choice.columnBlock * 4), scratch.sums);
+  const own = (column: Value): Value => add(ownRow, mul(column, 4));
   const ownBytes = table.integer(choice.columnBlock * 4);
-  const panels = groups(columns, TILE_COLUMNS);
-  if (!direct) return [{ firstPanel: table.integer(0), panels, address: own, rowBytes: ownBytes }];
+  const panels = groups(count, TILE_COLUMNS);
+  if (!direct) return [{ offset, panels, address: own(offset), rowBytes: ownBytes }];
   const isFull = table.apply("lt", [rowPanel, fullRows.count]);
   const whereFull = (place: Value, otherwise: Value): Value =>
     fullRows.all ? place : table.apply("select", [isFull, place, otherwise]);
-  const full = fullColumns.count;
-  const place = direct.address(add(firstRow, mul(rowPanel, TILE_ROWS)), firstColumn);
+  const place = direct.address(add(firstRow, mul(rowPanel, TILE_ROWS)), add(firstColumn, offset));
   const stretch: TileStretch = {
-    firstPanel: table.integer(0),
-    panels: full,
-    address: whereFull(place, own),
+    offset,
+    panels: full.count,
+    address: whereFull(place, own(offset)),
     rowBytes: whereFull(direct.rowBytes, ownBytes),
   };
-  if (fullColumns.all) return [stretch];
+  if (full.all) return [stretch];
+  const rest = add(offset, mul(full.count, TILE_COLUMNS));
   return [
     stretch,
-    {
-      firstPanel: full,
-      panels: sub(panels, full),
-      address: add(own, mul(full, TILE_COLUMNS * 4)),
-      rowBytes: ownBytes,
-    },
+    { offset: rest, panels: sub(panels, full.count), address: own(rest), rowBytes: ownBytes },
   ];
 }
 
