@@ -7,6 +7,7 @@ import { take } from "../declare/ops/gather.ts";
 import { reshape, transpose } from "../declare/ops/movement.ts";
 import { dtypes } from "../dtype.ts";
 import type { Graph } from "../graph.ts";
+import type { Tensor } from "../tensor.ts";
 import { fuse } from "./fuse.ts";
 
 const capabilities = {
@@ -69,6 +70,33 @@ test("a costly value with two readers is stored, a cheap one is computed twice",
     return { a: sum(costly, [0]), b: sum(costly, [1]), c: sum(cheap, [0]), d: sum(cheap, [1]) };
   });
   expect(groupsOf(graph)).toEqual(["exp", "sum", "sum", "broadcast mul sum", "broadcast mul sum"]);
+});
+
+test("computed rows that two products gather are stored in the order they are read in", () => {
+  const graph = declare("dispatch", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const order = b.input("order", "i32", [4]);
+    const scaled = mul(x, broadcastTo(b.input("s", "f32", [4]), [4, 3], [0]));
+    const rows = take(reshape(scaled, [4, 3, 1]), order, 0);
+    const w = (name: string): Tensor => b.parameter(name, "f32", [5, 3]);
+    const read = reshape(rows, [4, 3]);
+    return { y: linear(read, w("v")), z: linear(read, w("w")) };
+  });
+  expect(groupsOf(graph)).toEqual([
+    "broadcast mul reshape take",
+    "reshape dot_general",
+    "reshape dot_general",
+  ]);
+});
+
+test("rows that are gathered several times each are computed as often", () => {
+  const graph = declare("repeated", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const rows = take(mul(x, x), b.input("order", "i32", [8]), 0);
+    const w = (name: string): Tensor => b.parameter(name, "f32", [5, 3]);
+    return { y: linear(rows, w("v")), z: linear(rows, w("w")) };
+  });
+  expect(groupsOf(graph)).toEqual(["mul take dot_general", "mul take dot_general"]);
 });
 
 test("what broadcasts is not computed again for every element", () => {

@@ -181,10 +181,26 @@ function storeWhereNeeded(
     // Codes are rounded once: reading them back costs less than the division.
     const isCode = node.op.body.class === "elementwise" && codes.has(node.outputs[0]!.dtype);
     if (isCode && total >= sharedCost) return true;
-    const movesOnly = node.op.body.class === "movement" && self[node.id]! < sharedCost;
-    if (roots.size > 1 && !movesOnly && total >= sharedCost) return true;
+    const isMove = node.op.body.class === "movement" && self[node.id]! < sharedCost;
+    if (roots.size > 1 && total >= sharedCost && !(isMove && !carries(graph, node, stored)))
+      return true;
     return uses[node.id]!.some((use) => mustStore(graph, use, total));
   };
+  // What a view shows is in memory, too.
+  const store = (node: Node): void => {
+    stored.add(node.id);
+    if (isAlias(node)) store(graph.nodes[node.inputs[0]!.node]!);
+  };
+  // Whether a view of it must be in memory, even where the value is computed for `total`.
+  const isViewed = (node: Node, total: number): boolean =>
+    uses[node.id]!.some(
+      ({ node: view }) =>
+        isAlias(view) &&
+        stored.has(view.id) &&
+        (forced.has(view.id) ||
+          needsMemory(view, readBy[view.id]!, total) ||
+          isViewed(view, total)),
+    );
   // Roots of the groups that read a node.
   const readBy: ReadonlySet<number>[] = [];
   const rootsOf: ReadonlySet<number>[] = [];
@@ -196,8 +212,7 @@ function storeWhereNeeded(
     for (const use of uses[node.id]!) for (const root of rootsOf[use.node.id]!) roots.add(root);
     readBy[node.id] = roots;
     if (isInlineable(node) && !inEpilogue.has(node.id)) {
-      if (!stored.has(node.id) && needsMemory(node, roots, largest[node.id]!)) stored.add(node.id);
-      if (stored.has(node.id) && isAlias(node)) stored.add(node.inputs[0]!.node);
+      if (stored.has(node.id) || needsMemory(node, roots, largest[node.id]!)) store(node);
     }
     const joins = heroes.has(node.id) || (isInlineable(node) && !stored.has(node.id));
     rootsOf[node.id] = joins ? roots : new Set([node.id]);
@@ -207,9 +222,9 @@ function storeWhereNeeded(
   for (const node of graph.nodes) {
     const total = totalOf(node, exact);
     exact.push(total);
-    const viewed = uses[node.id]!.some((use) => isAlias(use.node) && stored.has(use.node.id));
-    if (!stored.has(node.id) || !isInlineable(node) || forced.has(node.id) || viewed) continue;
-    if (!needsMemory(node, readBy[node.id]!, total)) stored.delete(node.id);
+    if (!stored.has(node.id) || !isInlineable(node) || forced.has(node.id)) continue;
+    stored.delete(node.id);
+    if (isViewed(node, total) || needsMemory(node, readBy[node.id]!, total)) store(node);
   }
 }
 
@@ -222,6 +237,16 @@ function epilogueMembers(
   for (const [hero, root] of epilogues)
     for (let at = uses[hero]![0]!.node.id; at !== root; at = uses[at]![0]!.node.id) members.add(at);
   return members;
+}
+
+/** Whether a movement moves what is computed, not what is in memory, and has no more elements than that. */
+function carries(graph: Graph, node: Node, stored: ReadonlySet<number>): boolean {
+  const size = ({ outputs }: Node): number => maxDim(shapeSize(outputs[0]!.shape));
+  for (let source: Node | undefined = node; ;) {
+    source = graph.nodes[source.inputs[0]?.node ?? -1];
+    if (!source || !isInlineable(source) || stored.has(source.id)) return false;
+    if (source.op.body.class !== "movement") return size(node) <= size(source);
+  }
 }
 
 /** Whether this use needs the value in memory. */
