@@ -52,7 +52,7 @@ export function addCompile(program: Command, context: CliContext): void {
     ],
   ).action(async (directory: string | undefined, options: CompileOptions, command: Command) => {
     if ((directory === undefined) === (options.preset === undefined))
-      badUsage(command, "either a directory or '--preset <name>' is needed.");
+      badUsage(command, "either a directory or '--preset <name>' is needed, not both.");
     if (options.preset !== undefined) {
       const { presetNames } = await import("@millrace/model-v3");
       if (!(presetNames as readonly string[]).includes(options.preset))
