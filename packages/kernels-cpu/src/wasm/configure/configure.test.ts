@@ -38,6 +38,14 @@ describe("configure", () => {
     ).toBe("loop i\n  loop j");
   });
 
+  it("runs a search side by side rather than guess how each row's branches go", () => {
+    expect(
+      choices(`kernel k { read x: f32[64, 16] write y: f32[64]
+        parallel i < 64 { variable best = 0.0
+          serial j < 16 { let a = x[i, j] if a > best { set best = a } } store y[i] = best } }`),
+    ).toBe("loop i: 4 lanes\n  loop j");
+  });
+
   it("reads the operands of a product along their neighbours", () => {
     expect(
       choices(`kernel k { read x: f32[300, 40] read w: bf16[40, 700] write y: f32[300, 700]

@@ -32,6 +32,8 @@ const vectorCosts: Readonly<Record<Movement, number>> = {
   far: 1.1,
   anywhere: 1.4,
 };
+/** Cost of a branch that elements take or not: it is guessed wrong often, while lanes compute and throw away. */
+const branchCost = 4;
 /** How much more often an inner loop's accesses happen. */
 const tripGuess = 8;
 
@@ -299,7 +301,7 @@ function planStatement(statement: Statement, context: Context): Plan {
       return planReduce(statement, context);
     case "if": {
       const plan = planBlock(statement.body, context);
-      return { ...plan, body: [{ ...statement, body: plan.body }] };
+      return { ...plan, cost: plan.cost + branchCost, body: [{ ...statement, body: plan.body }] };
     }
     case "contract": {
       const choice = chooseContract(
