@@ -60,7 +60,7 @@ const random = (dtype: DType, shape: readonly number[], seed: number, scale = 1)
     ),
   );
 
-const backends = [{}, { relaxedSimd: false }, { threads: 2 }].map((options) =>
+const backends = [{}, { relaxedSimd: false }, { threads: 2 }, { threads: 4 }].map((options) =>
   createWasmBackend(options),
 );
 
@@ -95,9 +95,21 @@ describe.each([8, 4] as const)("weights in %s bits", (bits) => {
   it("of any number of rows and columns", async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constantFrom(16, 17, 33)),
+        fc.oneof(fc.integer({ min: 1, max: 17 }), fc.constant(33)),
         fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(127, 129, 1030)),
-        fc.constantFrom([32, 32], [64, 32], [128, 64], [256, 128], [288, 96]),
+        // Groups whose scales are read by fours or not, with and without groups that are left, in one block or several.
+        fc.constantFrom(
+          [32, 32],
+          [96, 32],
+          [128, 32],
+          [288, 32],
+          [64, 64],
+          [192, 64],
+          [256, 128],
+          [512, 256],
+          [384, 384],
+          [288, 96],
+        ),
         fc.integer(),
         (m, n, [k = 0, group = 0], seed) =>
           check((_, { x, w, s }) => groupLinear(x!, w!, s!), {
@@ -149,7 +161,7 @@ describe.each([8, 4] as const)("weights in %s bits", (bits) => {
       return (await run(createWasmBackend(), body, all)).data;
     };
     const all = await of(40);
-    for (const m of [1, 3, 16, 17]) expect(await of(m)).toEqual(all.subarray(0, m * 21));
+    for (const m of [1, 2, 3, 16, 17]) expect(await of(m)).toEqual(all.subarray(0, m * 21));
   });
 });
 
@@ -157,9 +169,9 @@ describe.each(formats)("weights in %s", (dtype) => {
   it("of any number of rows and columns", async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 1, max: 17 }),
         fc.oneof(fc.integer({ min: 1, max: 9 }), fc.constantFrom(127, 128, 129, 520)),
-        fc.constantFrom(32, 64, 96, 160),
+        fc.constantFrom(0, 1, 31, 32, 33, 64, 96, 127, 128, 129, 160),
         fc.integer(),
         (m, n, k, seed) =>
           check((_, { x, w }) => linear(x!, w!), {
@@ -243,10 +255,11 @@ function everyCode(dtype: NarrowFloatDType): HostTensor {
 
 it.each(["f16", "bf16", "e4m3fn"] as const)("any code of %s is what it is", async (dtype) => {
   const w = everyCode(dtype);
+  // Two rows of x: other functions than for one.
   const x = hostTensor(
     "f32",
-    [1, 32],
-    Array.from({ length: 32 }, () => 1),
+    [3, 32],
+    Array.from({ length: 96 }, () => 1),
   );
   const [rows = 0, width = 0] = w.shape;
   const each = decodeFloats(dtype, w.data as Uint16Array);
@@ -256,12 +269,49 @@ it.each(["f16", "bf16", "e4m3fn"] as const)("any code of %s is what it is", asyn
     x,
     w,
   });
-  const same = Array.from(
-    expected,
-    (value, i) => value === y.data[i] || (value !== value && y.data[i] !== y.data[i]),
-  );
-  expect(same.indexOf(false)).toBe(-1);
+  for (const row of [0, 1, 2]) {
+    const got = (y.data as Float32Array).subarray(row * rows, (row + 1) * rows);
+    const same = Array.from(expected, (value, i) => value === got[i] || Object.is(value, got[i]));
+    expect(same.indexOf(false)).toBe(-1);
+  }
 });
+
+it.each(["f16", "e4m3fn"] as const)(
+  "a code of %s that is no number changes no bit of other rows",
+  async (dtype) => {
+    const [n, k] = [11, 288];
+    const finite = random(dtype, [n, k], 2, 100);
+    const odd: HostTensor = { ...finite, data: finite.data.slice() };
+    const [row, at] = [6, 200];
+    (odd.data as Uint8Array | Uint16Array)[row * k + at] = dtype === "f16" ? 0xfe00 : 0xff;
+    for (const m of [1, 2, 3])
+      for (const s of [undefined, random("f32", [1, 3], 4)]) {
+        const body = (_: GraphBuilder, g: Readonly<Record<string, Tensor>>): Tensor =>
+          linear(g["x"]!, g["s"] ? dequantizeBlocks(g["w"]!, g["s"]) : g["w"]!);
+        const given = { x: random("f32", [m, k], 1), ...(s && { s }) };
+        const [expected, y] = await Promise.all(
+          [finite, odd].map((w) => run(createWasmBackend(), body, { ...given, w })),
+        );
+        const bits = ({ data }: HostTensor): number[] =>
+          Array.from(data as Float32Array, (value, i) => (i % n === row ? 0 : value));
+        expect(bits(y!)).toEqual(bits(expected!));
+        for (let i = 0; i < m; i++) expect(y!.data[i * n + row]).toBeNaN();
+      }
+  },
+);
+
+it.each(["f32", "f16", "bf16", "e4m3fn"] as const)(
+  "products with %s give the same bits whatever the number of threads",
+  async (dtype) => {
+    const inputs = { x: random("f32", [3, 256], 1), w: random(dtype, [530, 256], 2) };
+    const [one, ...others] = await Promise.all(
+      [1, 2, 4].map((threads) =>
+        run(createWasmBackend({ threads }), (_, g) => linear(g["x"]!, g["w"]!), inputs),
+      ),
+    );
+    for (const other of others) expect(other.data).toEqual(one!.data);
+  },
+);
 
 it.each([
   ["e4m3fn", "e4m3fn"],

@@ -24,6 +24,7 @@ export interface FloatDots {
 export interface IntegerDots {
   readonly kind: "integers";
   readonly format: "int8" | "int4";
+  readonly depth: number;
   readonly codes: Load;
   readonly scales: { readonly load: Load; readonly block: number };
   /** The left side: its codes, and its scales for each 32 neighbours. */
@@ -137,7 +138,7 @@ function integerDots(lhs: Expr, rhs: Expr, known: Known): IntegerDots | undefine
   // By its dtype x has so many bits for certain: sums of 32 products stay within an i32, or an i16.
   const xBits = known.dtypes.get(x.codes.buffer);
   const left = { codes: x.codes, scale: x.scales.load };
-  const common = { kind: "integers", scales: w.scales, x: left } as const;
+  const common = { kind: "integers", depth: known.length, scales: w.scales, x: left } as const;
   if (alongDepth(w.codes, known))
     return known.dtypes.get(w.codes.buffer) === "i8" && xBits === "i16"
       ? { ...common, format: "int8", codes: w.codes }

@@ -4,10 +4,13 @@
  */
 import type { DotsChoice, FloatDots, IntegerDots, Load } from "../configure/dots.ts";
 import { X_GROUP } from "../configure/dots.ts";
-import type { DotMemories } from "./dot-floats.ts";
-import { DOT_COLUMNS, dotFunction, prepareRow } from "./dot-floats.ts";
-import { INTEGER_COLUMNS, integerDotFunction, prepareCodes, scalesOffset } from "./dot-integers.ts";
-import type { Local } from "./function-builder.ts";
+import type { DotMemories, DotRows } from "./dot-call.ts";
+import { DOT_COLUMNS } from "./dot-call.ts";
+import { prepareCodes, QUAD, recordOf } from "./dot-codes.ts";
+import { dotFunction } from "./dot-floats.ts";
+import { prepareRow } from "./dot-formats.ts";
+import { integerDotFunction, quadDepth } from "./dot-integers.ts";
+import type { FunctionRef, Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { packRows } from "./packing.ts";
 import type { Product } from "./product.ts";
@@ -20,23 +23,12 @@ interface Rows {
   readonly count: Value;
 }
 
-/** One call: where a packed row is, where its sums go and how far apart, and what belongs to the weight rows. */
-interface Call {
-  readonly x: Value;
-  readonly out: Value;
-  readonly step: Value;
-  readonly weights: readonly Local[];
-  readonly scales: readonly Local[];
-}
-
-/** A format: how rows are packed, and one call. */
+/** A format: how rows are packed, `depth` floats of room each, and the function that multiplies some of them. */
 interface Method {
-  /** Weight rows in one call. */
-  readonly width: number;
   readonly codes: Load;
   readonly scales: Load | undefined;
   readonly pack: (rows: Rows) => void;
-  readonly call: (call: Call) => void;
+  readonly dot: (rows: DotRows) => FunctionRef;
 }
 
 /** Copies rows of the left side, as f32, `4 * depth` bytes each. */
@@ -57,84 +49,86 @@ function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Metho
   const { relaxed, library } = k.input;
   const block = dots.scales?.block;
   const memories = memoriesOf(k, dots.codes, dots.scales?.load);
-  const dot = dotFunction(library, { format: dots.dtype, block, relaxed, ...memories });
+  const prepare = prepareRow(dots.dtype);
   return {
-    width: DOT_COLUMNS,
     codes: dots.codes,
     scales: dots.scales?.load,
     pack(rows) {
       packLeft(k, product, rows);
-      if (dots.dtype === "f32") return;
+      if (!prepare) return;
       e.emit(scratch.lhs);
       e.emit(add(mul(rows.count, depth.length, 4), scratch.lhs));
-      f.call(library.get(prepareRow(dots.dtype)));
+      f.call(library.get(prepare));
     },
-    call({ x, out, step, weights, scales }) {
-      e.emit(x);
-      for (const weight of weights) f.get(weight);
-      e.emit(depth.length);
-      e.emit(out);
-      e.emit(step);
-      for (const scale of scales) f.get(scale);
-      f.call(dot);
-    },
+    dot: (rows) => dotFunction(library, { format: dots.dtype, rows, block, relaxed, ...memories }),
   };
 }
 
 function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): Method {
   const { f, e } = k;
-  const { add, mul, groups } = arithmeticOf(k);
-  const { depth, lhs, scratch } = product;
+  const { add, mul } = arithmeticOf(k);
+  const { lhs, scratch } = product;
   const { relaxed, library } = k.input;
-  const { format, scales } = dots;
+  const { format, scales, depth } = dots;
   const memories = memoriesOf(k, dots.codes, scales.load);
-  const dot = integerDotFunction(library, { format, group: scales.block, relaxed, ...memories });
+  const spec = { format, group: scales.block, depth, relaxed, ...memories };
   const codes = {
     ...lhs,
     expr: { kind: "apply", type: "f32", op: "to_f32", args: [dots.x.codes] } as const,
   };
-  const afterCodes = mul(groups(depth.length, X_GROUP), scalesOffset(format, X_GROUP));
+  const inQuads = quadDepth(scales.block, depth);
+  const quads = inQuads / (QUAD * X_GROUP);
+  const left = (depth - inQuads) / X_GROUP;
+  /** Packs `count` records of `groups` groups, which begin `at` bytes into a row and at an element of the depth. */
+  const packRecords = (
+    row: Value,
+    groups: number,
+    count: number,
+    at: number,
+    from: number,
+  ): void => {
+    if (count === 0) return;
+    const record = recordOf(format, groups);
+    const start = add(row, at);
+    e.emit(add(row, from * 4));
+    e.emit(start);
+    e.emit(add(row, (from + count * groups * X_GROUP) * 4));
+    f.call(library.get(prepareCodes(format, groups)));
+    each(k, k.table.integer(count), (index) => {
+      for (let group = 0; group < groups; group++) {
+        k.bind(product.depth.axis, add(mul(index, groups * X_GROUP), from + group * X_GROUP));
+        e.emit(add(start, mul(index, record.bytes), record.scales + group * 4));
+        e.emit(k.value(dots.x.scale));
+        f.memory("f32.store");
+      }
+    });
+  };
   return {
-    width: INTEGER_COLUMNS,
     codes: dots.codes,
     scales: scales.load,
     pack(rows) {
       packLeft(k, { ...product, lhs: codes }, rows);
       each(k, rows.count, (row) =>
         k.scoped(() => {
-          const address = add(mul(row, depth.length, 4), scratch.lhs);
-          e.emit(address);
-          e.emit(add(address, mul(depth.length, 4)));
-          f.call(library.get(prepareCodes(format)));
+          const address = add(mul(row, depth * 4), scratch.lhs);
           k.bind(lhs.side, add(rows.first, row));
-          each(k, groups(depth.length, X_GROUP), (group) => {
-            k.bind(depth.axis, mul(group, X_GROUP));
-            e.emit(add(address, afterCodes, mul(group, 4)));
-            e.emit(k.value(dots.x.scale));
-            f.memory("f32.store");
-          });
+          packRecords(address, QUAD, quads, 0, 0);
+          packRecords(address, 1, left, quads * recordOf(format, QUAD).bytes, inQuads);
         }),
       );
     },
-    call({ x, out, step, weights, scales: factors }) {
-      e.emit(x);
-      e.emit(depth.length);
-      e.emit(out);
-      e.emit(step);
-      for (const local of [...weights, ...factors]) f.get(local);
-      f.call(dot);
-    },
+    dot: (rows) => integerDotFunction(library, { ...spec, rows }),
   };
 }
 
 /** The whole product. */
 export function emitDots(k: KernelEmitter, product: Product, dots: DotsChoice): void {
-  const { e } = k;
-  const { add, mul, min, groups } = arithmeticOf(k);
+  const { f, e } = k;
+  const { add, sub, mul, min, groups, floorTo } = arithmeticOf(k);
   const { rows, columns, depth, rhs, choice, scratch } = product;
   const method =
     dots.kind === "floats" ? floatMethod(k, product, dots) : integerMethod(k, product, dots);
-  const { width, codes, scales } = method;
+  const { codes, scales } = method;
   /** Address of the first element, along the depth, of what a load reads for a column. */
   const startOf = (load: Load, column: Value): Local => {
     k.bind(rhs.side, column);
@@ -148,23 +142,28 @@ export function emitDots(k: KernelEmitter, product: Product, dots: DotsChoice): 
     eachBlock(k, columns.length, choice.columnBlock, (columnOffset, columnCount) => {
       const firstColumn = add(columns.first, columnOffset);
       // Far apart, so that each is one long stream: the machine reads ahead along streams.
-      const apart = groups(columnCount, width);
+      const apart = groups(columnCount, DOT_COLUMNS);
       each(k, apart, (column) =>
         k.scoped(() => {
-          const places = Array.from({ length: width }, (_, i) =>
+          const places = Array.from({ length: DOT_COLUMNS }, (_, i) =>
             add(firstColumn, min(add(column, mul(apart, i)), add(columnCount, -1))),
           );
           const weights = places.map((place) => startOf(codes, place));
           const factors = scales ? places.map((place) => startOf(scales, place)) : [];
-          each(k, rowCount, (row) =>
-            method.call({
-              x: add(mul(row, depth.length, 4), scratch.lhs),
-              out: add(mul(row, choice.columnBlock * 4), mul(column, 4), scratch.sums),
-              step: mul(apart, 4),
-              weights,
-              scales: factors,
-            }),
-          );
+          const rowBytes = choice.columnBlock * 4;
+          const call = (row: Value, count: DotRows): void => {
+            e.emit(add(mul(row, depth.length, 4), scratch.lhs));
+            e.emit(mul(depth.length, 4));
+            e.emit(depth.length);
+            e.emit(add(mul(row, rowBytes), mul(column, 4), scratch.sums));
+            e.emit(mul(apart, 4));
+            f.i32(rowBytes);
+            for (const local of [...weights, ...factors]) f.get(local);
+            f.call(method.dot(count));
+          };
+          const pairs = floorTo(rowCount, 2);
+          each(k, pairs, (row) => call(row, 2), 2);
+          each(k, sub(rowCount, pairs), (row) => call(add(row, pairs), 1));
         }),
       );
       runBody(k, product, { firstRow, rows: rowCount, firstColumn, columns: columnCount });
