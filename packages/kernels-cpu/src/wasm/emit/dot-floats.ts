@@ -20,7 +20,7 @@ import {
   startWidening,
   STEP,
   sumScale,
-  partsOf,
+  unitsOf,
   widen,
   widenExactly,
   widths,
@@ -31,7 +31,6 @@ import { multiplyAdd } from "./micro-kernel.ts";
 
 /** Elements in one turn of the loop. */
 const UNROLLED = 32;
-const steps: readonly number[] = [0, STEP];
 
 /** What one function is made for. */
 export interface DotSpec extends DotMemories {
@@ -44,7 +43,7 @@ export interface DotSpec extends DotMemories {
   readonly exact?: boolean;
 }
 
-/** A sum: its parts take registers of the depth in turn, so that one's addition need not wait for the last one's. */
+/** A sum: its parts take every other register, so that one's addition need not wait for the last one's. */
 type Sum = readonly [Local, Local];
 
 /** What moves along the depth, and sums `[column][row]`. */
@@ -54,14 +53,14 @@ interface Work {
   readonly sums: readonly (readonly Sum[])[];
 }
 
-/** Emits what one part of the sums takes in the steps of the depth from `at` to `at + STEP`. */
-function emitPart(
+/** Emits what some registers of the depth from `at` to `at + STEP` add to the sums. */
+function emitUnits(
   f: FunctionBuilder,
   library: Library,
   { format, relaxed, memory }: DotSpec,
   widening: Widening | undefined,
   { xs, weights, sums }: Work,
-  part: 0 | 1,
+  units: readonly (readonly number[])[],
   at: number,
 ): void {
   const loadX = (x: Local, register: number): Local => {
@@ -75,14 +74,14 @@ function emitPart(
       ? widen(f, format, widening, place, unit)
       : widenExactly(f, library, format as "f16" | "e4m3fn", place, unit);
   };
-  const use = (sum: Sum, push: Push, x: Local): void =>
-    multiplyAdd(f, relaxed, sum[part], push, () => f.get(x));
+  const use = (sum: Sum, register: number, push: Push, x: Local): void =>
+    multiplyAdd(f, relaxed, sum[register % 2]!, push, () => f.get(x));
 
-  for (const unit of partsOf(format)[part]!) {
+  for (const unit of units) {
     if (xs.length === 1) {
       const held = unit.map((register) => loadX(xs[0]!, register));
       sums.forEach(([sum], column) =>
-        widened(column, unit).forEach((push, i) => use(sum!, push, held[i]!)),
+        widened(column, unit).forEach((push, i) => use(sum!, unit[i]!, push, held[i]!)),
       );
       continue;
     }
@@ -95,7 +94,9 @@ function emitPart(
     unit.forEach((register, i) =>
       xs.forEach((address, row) => {
         const x = loadX(address, register);
-        sums.forEach((ofColumn, column) => use(ofColumn[row]!, () => f.get(held[column]![i]!), x));
+        sums.forEach((ofColumn, column) =>
+          use(ofColumn[row]!, register, () => f.get(held[column]![i]!), x),
+        );
       }),
     );
   }
@@ -124,6 +125,11 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
     f.op("f32x4.add");
   };
 
+  const ofPart = (part: number): number[][] =>
+    unitsOf(format)
+      .map((unit) => unit.filter((register) => register % 2 === part))
+      .filter((unit) => unit.length > 0);
+
   /** Runs along the depth as far as `pushCount` says. */
   const run = (pushCount: () => void): void => {
     f.get(xs[0]!);
@@ -132,11 +138,10 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
     f.op("i32.mul", "i32.add");
     const last = f.save("i32");
     f.repeat((again) => {
-      const emit = (part: 0 | 1, at: number): void =>
-        emitPart(f, library, spec, widening, { xs, weights, sums }, part, at);
       // With several rows there are registers for one part of the sums only.
-      if (rows > 1) for (const part of [0, 1] as const) for (const at of steps) emit(part, at);
-      else for (const at of steps) for (const part of [0, 1] as const) emit(part, at);
+      for (const units of rows > 1 ? [ofPart(0), ofPart(1)] : [unitsOf(format)])
+        for (let at = 0; at < UNROLLED; at += STEP)
+          emitUnits(f, library, spec, widening, { xs, weights, sums }, units, at);
       for (const x of xs) f.increment(x, UNROLLED * 4);
       for (const weight of weights) f.increment(weight, UNROLLED * widths[format]);
       f.get(xs[0]!);

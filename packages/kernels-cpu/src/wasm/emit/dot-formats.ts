@@ -29,17 +29,19 @@ export const sumScale = (format: DotFormat): number =>
 /** Whether there are codes that are not widened rightly. */
 export const needsCheck = (format: DotFormat): boolean => biases[format] > 0;
 
-/**
- * The two parts of a sum, and for each the registers that it takes, in order: as many at a time as are widened from one load with
- * some work in common.
- */
-export const partsOf = (format: DotFormat): readonly (readonly (readonly number[])[])[] =>
-  format === "e4m3fn"
-    ? [[[0, 2]], [[1, 3]]]
-    : [
-        [[0], [2]],
-        [[1], [3]],
-      ];
+/** The four registers, as they are widened: together, where they come from one load or have work in common. */
+export const unitsOf = (format: DotFormat): readonly (readonly number[])[] =>
+  format === "f32"
+    ? [[0], [1], [2], [3]]
+    : format === "e4m3fn"
+      ? [
+          [0, 2],
+          [1, 3],
+        ]
+      : [
+          [0, 1],
+          [2, 3],
+        ];
 
 /** Which of sixteen neighbours are in lane `lane` of register `register`. */
 const placeOf = (format: DotFormat, register: number, lane: number): number =>
@@ -135,7 +137,7 @@ function pushUpperHalves(f: FunctionBuilder, zero: Local, raw: Local, first: 0 |
   );
 }
 
-/** Loads what the registers of `unit` are made from; the registers are pushed later, in any order. */
+/** Loads what the registers of `unit`, or some of one, are made from; the registers are pushed later, in any order. */
 export function widen(
   f: FunctionBuilder,
   format: DotFormat,
@@ -192,17 +194,14 @@ export function widen(
       },
     ];
   }
-  const odd = (first & 1) as 0 | 1;
-  if (format === "f16" && odd === 0) collect(raw, "i16x8.add", "i16x8.max_u");
-  return [
-    () => {
-      pushUpperHalves(f, zero!, raw, odd === 0 ? 0 : 4);
-      if (format === "bf16") return;
-      f.i32(3);
-      f.op("i32x4.shr_s");
-      masked();
-    },
-  ];
+  return unit.map((register) => () => {
+    if (format === "f16" && register % 2 === 0) collect(raw, "i16x8.add", "i16x8.max_u");
+    pushUpperHalves(f, zero!, raw, register % 2 === 0 ? 0 : 4);
+    if (format === "bf16") return;
+    f.i32(3);
+    f.op("i32x4.shr_s");
+    masked();
+  });
 }
 
 /** Pushes whether a code was among the largest that was not a number, or not a finite one. */
