@@ -92,18 +92,24 @@ const good =
         ? { kind: "measured", seconds: seconds * measured }
         : { kind: "released" };
 
-const quiet = (): void => undefined;
+/** Measures the example, silently, with the result that is expected, if any is. */
+const measureExample = (
+  entrants: Parameters<typeof measureCase>[1],
+  rounds: number,
+  reference?: number[],
+): ReturnType<typeof measureCase> =>
+  measureCase(
+    example,
+    entrants,
+    { rounds, seconds: 0 },
+    () => reference,
+    () => undefined,
+  );
 
 describe("measureCase", () => {
   it("runs one at a time, in the same order every round, after a warm-up that does not count", async () => {
     const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2], 10) });
-    const result = await measureCase(
-      example,
-      entrants,
-      { rounds: 2, seconds: 0 },
-      () => undefined,
-      quiet,
-    );
+    const result = await measureExample(entrants, 2);
     const round = ["millrace measure", "tfjs measure"];
     expect(log).toEqual([
       "millrace prepare",
@@ -141,13 +147,7 @@ describe("measureCase", () => {
 
   it("does not time a contestant whose result differs from ours", async () => {
     const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.1]) });
-    const result = await measureCase(
-      example,
-      entrants,
-      { rounds: 1, seconds: 0 },
-      () => undefined,
-      quiet,
-    );
+    const result = await measureExample(entrants, 1);
     expect(result.measurements[1]).toMatchObject({ status: "differs", seconds: [] });
     expect(result.measurements[1]!.reason).toMatch(/off by 0\.06/);
     expect(log).not.toContain("tfjs measure");
@@ -155,34 +155,16 @@ describe("measureCase", () => {
 
   it("allows peers what the case allows them", async () => {
     const { entrants } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.01]) });
-    const result = await measureCase(
-      example,
-      entrants,
-      { rounds: 1, seconds: 0 },
-      () => [1, 2],
-      quiet,
-    );
+    const result = await measureExample(entrants, 1, [1, 2]);
     expect(result.measurements.map(({ status }) => status)).toEqual(["measured", "measured"]);
     const ours = scripted({ millrace: good([1, 2.01]) });
-    const own = await measureCase(
-      example,
-      ours.entrants,
-      { rounds: 1, seconds: 0 },
-      () => [1, 2],
-      quiet,
-    );
+    const own = await measureExample(ours.entrants, 1, [1, 2]);
     expect(own.measurements[0]).toMatchObject({ status: "differs" });
   });
 
   it("holds us to the reference too, where there is one", async () => {
     const { entrants } = scripted({ millrace: good([1, 2.1]), tfjs: good([1, 2]) });
-    const result = await measureCase(
-      example,
-      entrants,
-      { rounds: 1, seconds: 0 },
-      () => [1, 2],
-      quiet,
-    );
+    const result = await measureExample(entrants, 1, [1, 2]);
     expect(result.measurements.map(({ status }) => status)).toEqual(["differs", "measured"]);
   });
 
@@ -195,13 +177,7 @@ describe("measureCase", () => {
           ? { kind: "failed", reason: "the process ended" }
           : good([1])(request, measured),
     });
-    const result = await measureCase(
-      example,
-      entrants,
-      { rounds: 3, seconds: 0 },
-      () => undefined,
-      quiet,
-    );
+    const result = await measureExample(entrants, 3);
     const summary = result.measurements.map(({ contestant, status, reason, seconds }) => [
       contestant,
       status,
