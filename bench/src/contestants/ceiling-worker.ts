@@ -1,16 +1,16 @@
 /**
- * One more thread of a ceiling. In: a shared pair of counters (rounds asked for, threads done) and what to do. Out: the
- * second counter goes up by one each round.
+ * One more thread of a ceiling. In: three shared numbers (rounds asked for, threads done, which loop) and what limit it is. Out: the
+ * second number goes up by one each round.
  */
 import { workerData } from "node:worker_threads";
 import type { CeilingKind } from "../case.ts";
-import { ceilingLoop } from "./ceiling.ts";
+import { loadCeiling } from "./ceiling.ts";
 
 const { of, counters } = workerData as { of: CeilingKind; counters: Int32Array<SharedArrayBuffer> };
-const { run } = ceilingLoop(of);
+const { loops } = loadCeiling(of);
 for (let round = 0; ; round++) {
   Atomics.wait(counters, 0, round);
-  run();
+  loops[Atomics.load(counters, 2)]!();
   Atomics.add(counters, 1, 1);
   Atomics.notify(counters, 1);
 }

@@ -14,5 +14,10 @@ export type { ParallelOrder } from "./interpreter/kernel-context.ts";
 
 // the WebAssembly backend
 export { createWasmBackend, type WasmBackend, type WasmBackendOptions } from "./wasm/backend.ts";
-export { ceilingModule, FLOPS_PER_ROUND, READ_STEP } from "./wasm/ceilings/ceiling-module.ts";
+export {
+  ceilingLoops,
+  ceilingModule,
+  FLOPS_PER_ROUND,
+  READ_STEP,
+} from "./wasm/ceilings/ceiling-module.ts";
 export { probeWasm, type WasmFeatures } from "./wasm/capabilities.ts";

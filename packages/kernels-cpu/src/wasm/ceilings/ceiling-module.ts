@@ -1,7 +1,8 @@
 /**
- * Two loops that do nothing but meet one limit of the machine, as WebAssembly. In: nothing. Out: a module that imports a
- * memory and exports `fma`, which takes a number of rounds, `read`, which takes a range of addresses, and `run`, which calls one of
- * them for one thread of several. Encoded by hand, so that the ceiling does not move when our compiler does. Source: WebAssembly 3.0 core specification.
+ * Loops that do nothing but meet one limit of the machine, as WebAssembly. In: nothing. Out: a module that imports a memory and
+ * exports `fma`, which takes a number of rounds, `read1` and others, which take a range of addresses, and `run`, which calls one of
+ * them for one thread of several. Encoded by hand, so that the ceiling does not move when our compiler does. Source: WebAssembly 3.0
+ * core specification.
  */
 
 const I32 = 0x7f;
@@ -15,19 +16,30 @@ const UNROLLED = 8;
 export const FLOPS_PER_ROUND: number = SUMS * UNROLLED * 4 * 2;
 
 const READS = 16;
-/** Bytes of one step of `read`; ranges are multiples of it. */
+/** Bytes of one step of the loops that read; ranges are multiples of it. */
 export const READ_STEP: number = READS * 16;
+/** Parts of a range that are read side by side; which number is the fastest depends on how the machine reads ahead. */
+const STREAMS = [1, 2, 4];
+const readNames = STREAMS.map((streams) => `read${streams}`);
 
-function unsigned(value: number): number[] {
+/** The exported loops that meet each limit, and all of them in the order of their numbers for `run`. */
+export const ceilingLoops: Readonly<Record<"fma" | "read", readonly string[]>> = {
+  fma: ["fma"],
+  read: readNames,
+};
+export const ceilingLoopNames: readonly string[] = [...ceilingLoops.fma, ...ceilingLoops.read];
+
+/** A number from 0 in groups of seven bits; the last group stays below `limit`. */
+function leb128(value: number, limit: number): number[] {
   const bytes: number[] = [];
   let rest = value;
-  do {
-    const low = rest & 0x7f;
-    rest >>>= 7;
-    bytes.push(rest === 0 ? low : low | 0x80);
-  } while (rest !== 0);
-  return bytes;
+  for (; rest >= limit; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  return [...bytes, rest];
 }
+
+const unsigned = (value: number): number[] => leb128(value, 0x80);
+/** The highest bit of a signed number's last group is its sign. */
+const i32Constant = (value: number): number[] => [0x41, ...leb128(value, 0x40)];
 
 const sized = (bytes: readonly number[]): number[] => [...unsigned(bytes.length), ...bytes];
 const section = (id: number, bytes: readonly number[]): number[] => [id, ...sized(bytes)];
@@ -42,19 +54,21 @@ const f32x4Constant = (value: number): number[] => {
   const bytes = new Uint8Array(Float32Array.of(value, value, value, value).buffer);
   return [...simd(12), ...bytes];
 };
-const i32Constant = (value: number): number[] => [0x41, ...unsigned(value)];
 const LOOP = 0x03;
 const NO_RESULT = 0x40;
 const BRANCH_IF = 0x0d;
 const END = 0x0b;
 const V128_LOAD = simd(0);
 const IF = 0x04;
-const ELSE = 0x05;
 const CALL = 0x10;
 const DROP = 0x1a;
-const I32_ADD = 0x6a;
-const I32_MULTIPLY = 0x6c;
+const I32_IS_ZERO = 0x45;
+const I32_EQUAL = 0x46;
 const I32_LESS = 0x49;
+const I32_ADD = 0x6a;
+const I32_SUBTRACT = 0x6b;
+const I32_MULTIPLY = 0x6c;
+const I32_DIVIDE = 0x6e;
 const RELAXED_MADD = simd(0x105);
 const F32X4_ADD = simd(0xe4);
 const I32X4_ADD = simd(0xae);
@@ -62,9 +76,9 @@ const I32X4_FIRST_LANE = [...simd(0x1b), 0];
 
 const code = (...parts: readonly (number | readonly number[])[]): number[] => parts.flat();
 
-/** Body of a function with `count` further locals of type v128. */
-const body = (count: number, instructions: readonly number[]): number[] =>
-  sized(code(1, unsigned(count), V128, instructions, END));
+/** Body of a function with so many further locals: addresses, then vectors. */
+const body = (addresses: number, vectors: number, instructions: readonly number[]): number[] =>
+  sized(code(2, unsigned(addresses), I32, unsigned(vectors), V128, instructions, END));
 
 /** `again` decides whether the loop goes on. */
 const loop = (instructions: readonly number[], again: readonly number[]): number[] =>
@@ -84,6 +98,7 @@ function fmaBody(): number[] {
   );
   const total = times(SUMS - 1, (i) => code(get(first + i + 1), F32X4_ADD));
   return body(
+    0,
     2 + SUMS,
     code(
       code(f32x4Constant(1e-3), set(2), f32x4Constant(1e-3), set(3)),
@@ -93,48 +108,77 @@ function fmaBody(): number[] {
   );
 }
 
-/** Parameters: address, end. Eight sums. */
-function readBody(): number[] {
-  const first = 2;
+/** Parameters: address, end; then where each further stream is, the first one's end, and eight sums. */
+function readBody(streams: number): number[] {
+  const end = 1 + streams;
+  const first = end + 1;
   const sums = 8;
+  const addressOf = (stream: number): number => (stream === 0 ? 0 : stream + 1);
   const load = (i: number): number[] => {
     const sum = first + (i % sums);
-    return code(get(sum), get(0), V128_LOAD, 4, unsigned(i * 16), I32X4_ADD, set(sum));
+    const from = code(get(addressOf(i % streams)), V128_LOAD, 4);
+    const offset = unsigned(Math.floor(i / streams) * 16);
+    return code(get(sum), from, offset, I32X4_ADD, set(sum));
   };
-  const step = code(times(READS, load), advance(0, READ_STEP));
+  const distance = code(get(1), get(0), I32_SUBTRACT, i32Constant(streams), I32_DIVIDE);
+  const starts = times(streams - 1, (i) =>
+    code(get(addressOf(i)), distance, I32_ADD, set(addressOf(i + 1))),
+  );
+  const firstEnd = code(get(0), distance, I32_ADD, set(end));
+  const step = code(
+    times(READS, load),
+    times(streams, (stream) => advance(addressOf(stream), READ_STEP / streams)),
+  );
   const total = times(sums - 1, (i) => code(get(first + i + 1), I32X4_ADD));
   return body(
+    streams,
     sums,
-    code(loop(step, code(get(0), get(1), I32_LESS)), code(get(first), total, I32X4_FIRST_LANE)),
+    code(
+      starts,
+      firstEnd,
+      loop(step, code(get(0), get(end), I32_LESS)),
+      code(get(first), total, I32X4_FIRST_LANE),
+    ),
   );
 }
 
-/** Parameters: thread, threads, which loop (0 is `fma`), and how much of it: rounds, or bytes for each thread. */
+/** Parameters: thread, threads, which loop, and how much of it: rounds, or bytes for each thread. */
 function runBody(): number[] {
   const from = code(get(0), get(3), I32_MULTIPLY);
   const to = code(from, get(3), I32_ADD);
   const fma = code(get(3), i32Constant(0), CALL, 0, DROP);
-  const read = code(from, to, CALL, 1, DROP);
-  return body(0, code(get(2), IF, NO_RESULT, read, ELSE, fma, END));
+  const read = times(STREAMS.length, (i) =>
+    code(get(2), i32Constant(i + 1), I32_EQUAL, IF, NO_RESULT, from, to, CALL, i + 1, DROP, END),
+  );
+  return body(0, 0, code(get(2), I32_IS_ZERO, IF, NO_RESULT, fma, END, read));
 }
 
 /** Where the module finds its memory. */
 export const ceilingMemory = { module: "bench", name: "memory" } as const;
 
 /**
- * The module's bytes; `sharedPages` is the most pages of a memory that threads share. `fma` and `read` return a number that depends
- * on everything they did, so that nothing is left out.
+ * The module's bytes; `sharedPages` is the most pages of a memory that threads share. All loops return a number that depends on
+ * everything they did, so that nothing is left out.
  */
 export function ceilingModule(sharedPages?: number): Uint8Array<ArrayBuffer> {
   const limits = sharedPages === undefined ? [0, 1] : [3, 1, ...unsigned(sharedPages)];
+  const exported = [...ceilingLoopNames, "run"];
+  const exports = exported.flatMap((each, i) => [...name(each), 0, i]);
   return Uint8Array.from(
     code(
       [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
       section(1, [2, 0x60, 2, I32, I32, 1, I32, 0x60, 4, I32, I32, I32, I32, 0]),
       section(2, code(1, name(ceilingMemory.module), name(ceilingMemory.name), 2, limits)),
-      section(3, [3, 0, 0, 1]),
-      section(7, code(3, name("fma"), 0, 0, name("read"), 0, 1, name("run"), 0, 2)),
-      section(10, code(3, fmaBody(), readBody(), runBody())),
+      section(
+        3,
+        code(
+          exported.length,
+          times(ceilingLoopNames.length, () => [0]),
+          1,
+        ),
+      ),
+      section(7, code(exported.length, exports)),
+      section(10, code(exported.length, fmaBody(), STREAMS.flatMap(readBody), runBody())),
     ),
   );
 }
