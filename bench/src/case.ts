@@ -109,6 +109,8 @@ export type Task = RunTask | CompileTask | CeilingTask;
 export interface Case {
   readonly id: string;
   readonly group: Group;
+  /** Cases of a group with the same one are measured in the same rounds, so that they can be compared with each other. */
+  readonly family: string;
   /** First column of the table. */
   readonly label: string;
   readonly task: Task;
@@ -133,4 +135,9 @@ const scales: Readonly<Record<Unit, number>> = {
 /** A run's time in the case's unit. */
 export function rateOf(unit: Unit, amount: number, seconds: number): number {
   return unit === "ms" ? seconds / scales.ms : (amount / seconds) * scales[unit];
+}
+
+/** The cases of a group, those of a family together. */
+export function familiesOf(cases: readonly Case[]): (readonly Case[])[] {
+  return [...Map.groupBy(cases, ({ family }) => family).values()];
 }

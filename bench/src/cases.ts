@@ -40,9 +40,12 @@ function product(task: Omit<ProductTask, "kind">, label: string, group: Group): 
   const flops = 2 * m * k * n * copies;
   const bytes = weightBytes(weights, n, k) * copies;
   const bound = group === "memory";
+  const id = `product-${m}x${k}x${n}-${weights}`;
   return {
-    id: `product-${m}x${k}x${n}-${weights}`,
+    id,
     group,
+    // Formats are compared with each other where memory is what limits.
+    family: bound ? `product-${m}x${k}x${n}` : id,
     label,
     task: { kind: "product", ...task },
     unit: bound ? "GB/s" : "GFLOP/s",
@@ -80,6 +83,7 @@ function productCases(quick: boolean): Case[] {
   cases.push({
     id: "ragged",
     group: "products",
+    family: "ragged",
     label: `${rows} rows over ${experts} experts, ${inner} × ${outer}`,
     task: { kind: "ragged", rows, k: inner, n: outer, experts: experts },
     unit: "GFLOP/s",
@@ -92,6 +96,7 @@ function productCases(quick: boolean): Case[] {
   cases.push({
     id: "scaled",
     group: "products",
+    family: "scaled",
     label: `${m} × ${k} × ${n}, both e4m3fn in blocks`,
     task: { kind: "scaled", m: m, k: k, n: n },
     unit: "GFLOP/s",
@@ -118,9 +123,11 @@ function attentionCase(task: Omit<AttentionTask, "kind">, label: string): Case {
   const pairs = tokens * (keys - tokens) + (tokens * (tokens + 1)) / 2;
   const flops = 2 * batch * heads * pairs * (queryWidth + valueWidth) * (backward ? 3 : 1);
   const form = `${queryWidth}-${valueWidth}-${tokens}-${keys}`;
+  const id = `attention-${form}${backward ? "-backward" : ""}`;
   return {
-    id: `attention-${form}${backward ? "-backward" : ""}`,
+    id,
     group: "attention",
+    family: id,
     label,
     task: { kind: "attention", ...task },
     unit: "GFLOP/s",
@@ -176,6 +183,7 @@ function trainCases(quick: boolean): Case[] {
     return {
       id,
       group: "train",
+      family: id,
       label,
       task: { kind: "train", config, batch: batch, tokens: tokens },
       unit: "tokens/s",
@@ -202,6 +210,7 @@ function decodeCases(quick: boolean): Case[] {
     return {
       id: `${phase}-${weights}`,
       group: "decode",
+      family: `${phase}-${weights}`,
       label,
       task: { kind: "generate", ...task },
       unit: "tokens/s",
@@ -233,6 +242,8 @@ function compileCases(quick: boolean): Case[] {
   const make = (id: string, label: string, task: Omit<CompileTask, "kind">): Case => ({
     id,
     group: "compile",
+    // Models of few and of many layers are compared with each other.
+    family: task.what,
     label,
     task: { kind: "compile", ...task },
     unit: "ms",

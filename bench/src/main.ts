@@ -7,14 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/graph";
 import type { Case, Group } from "./case.ts";
+import { familiesOf } from "./case.ts";
 import { casesOf } from "./cases.ts";
-import type { ContestantName } from "./contestants/names.ts";
 import { commandOf } from "./contestants/names.ts";
 import { ChildPartner } from "./measure/child-process.ts";
-import type { Entrant } from "./measure/interleave.ts";
-import { measureCase, stepsOf } from "./measure/interleave.ts";
+import type { Effort, Entrant } from "./measure/interleave.ts";
+import { measureFamily, stepsOf } from "./measure/interleave.ts";
 import { Progress } from "./measure/progress.ts";
-import type { Partner, Reply, Request } from "./measure/protocol.ts";
+import type { Owner, Partner, Pool } from "./measure/protocol.ts";
 import type { CaseResult, GroupResult, Machine, Results } from "./measure/result.ts";
 import { referenceSample } from "./operands.ts";
 import type { Options } from "./options.ts";
@@ -27,68 +27,69 @@ import { claimsTable, judge, NOT_MEASURED } from "./report/claims.ts";
 const LIMIT_SECONDS = 600;
 const hasAvx512 = describeMachine().features.includes("avx512f");
 
-/** The processes of a group of cases, started when they are first asked and again when they have failed. */
-class Partners {
-  readonly #partners = new Map<string, Partner>();
+/** The processes of a group of cases: started when no idle one is there. */
+class Processes implements Pool {
+  readonly #all: Partner[] = [];
+  readonly #idle = new Map<string, Partner[]>();
 
-  get(contestant: ContestantName, threads: number): Partner {
+  #idleOf({ contestant, threads }: Owner): Partner[] {
     const key = `${contestant} ${threads}`;
-    const known = this.#partners.get(key);
-    if (known && !known.hasEnded) return known;
-    const started = new ChildPartner(commandOf(contestant, threads), LIMIT_SECONDS);
-    this.#partners.set(key, started);
+    const idle = this.#idle.get(key)?.filter(({ hasEnded }) => !hasEnded) ?? [];
+    this.#idle.set(key, idle);
+    return idle;
+  }
+
+  take(owner: Owner): Partner {
+    const idle = this.#idleOf(owner).shift();
+    if (idle) return idle;
+    const started = new ChildPartner(commandOf(owner.contestant, owner.threads), LIMIT_SECONDS);
+    this.#all.push(started);
     return started;
   }
 
+  give(owner: Owner, partner: Partner): void {
+    this.#idleOf(owner).push(partner);
+  }
+
   closeAll(): void {
-    for (const partner of this.#partners.values()) partner.close();
-    this.#partners.clear();
+    for (const partner of this.#all) partner.close();
   }
 }
 
-/** The ceiling's task is which limit the case meets. */
-function asCeiling(partner: Partner, { ceiling }: Case): Partner {
-  return {
-    get hasEnded() {
-      return partner.hasEnded;
-    },
-    ask: (request: Request): Promise<Reply> =>
-      partner.ask(
-        request.what === "prepare" && ceiling
-          ? { what: "prepare", task: { kind: "ceiling", of: ceiling.kind } }
-          : request,
-      ),
-    pause: () => partner.pause(),
-    resume: () => partner.resume(),
-    close: () => partner.close(),
-  };
+/** The limits that a family meets, each with the cases that meet it. */
+function limitsOf(family: readonly Case[]): Pick<Entrant, "task" | "cases">[] {
+  const kinds = new Set(family.flatMap(({ ceiling }) => (ceiling ? [ceiling.kind] : [])));
+  return [...kinds].map((of) => ({
+    task: { kind: "ceiling", of },
+    cases: family.filter(({ ceiling }) => ceiling?.kind === of),
+  }));
 }
 
-/** Who is asked. */
-function namesOf(measured: Case, { peers }: Options): readonly ContestantName[] {
-  return [
-    ...(measured.ceiling ? (["ceiling"] as const) : []),
-    "millrace",
-    ...peers.filter((name) => name !== "pytorch-avx512" || hasAvx512),
-  ];
-}
-
-function entrantsOf(measured: Case, options: Options, partners: Partners): Entrant[] {
-  return namesOf(measured, options).flatMap((contestant) =>
-    options.threads.map((threads) => {
-      const partner = partners.get(contestant, threads);
-      return {
+/** Who takes part, in the order of a round: what is compared most closely stands side by side. */
+function entrantsOf(family: readonly Case[], { peers, threads }: Options): Entrant[] {
+  const limits = limitsOf(family);
+  const tasks = family.map((measured) => ({ task: measured.task, cases: [measured] }));
+  const allowed = peers.filter((name) => name !== "pytorch-avx512" || hasAvx512);
+  return (["ceiling", "millrace", ...allowed] as const).flatMap((contestant) =>
+    threads.flatMap((count) =>
+      (contestant === "ceiling" ? limits : tasks).map(({ task, cases }) => ({
         contestant,
-        threads,
-        partner: contestant === "ceiling" ? asCeiling(partner, measured) : partner,
-      };
-    }),
+        threads: count,
+        task,
+        cases,
+      })),
+    ),
   );
 }
 
 /** What a group measures in this run. */
-const chosenCases = (group: Group, { quick, match }: Options): readonly Case[] =>
-  casesOf(group, quick).filter(({ id }) => id.includes(match));
+const chosenFamilies = (group: Group, { quick, match }: Options): (readonly Case[])[] =>
+  familiesOf(casesOf(group, quick).filter(({ id }) => id.includes(match)));
+
+const effortOf = (group: Group, { rounds, seconds }: Options): Effort => ({
+  rounds: rounds[group],
+  seconds,
+});
 
 async function measureGroup(
   group: Group,
@@ -96,24 +97,25 @@ async function measureGroup(
   machine: Machine,
   progress: Progress,
 ): Promise<GroupResult> {
-  const partners = new Partners();
-  const stop = (): void => partners.closeAll();
+  const processes = new Processes();
+  const stop = (): void => processes.closeAll();
   process.once("exit", stop);
+  const effort = effortOf(group, options);
   const cases: CaseResult[] = [];
   try {
-    for (const measured of chosenCases(group, options)) {
-      const watch = progress.begin(`${group}: ${measured.label}`);
-      const entrants = entrantsOf(measured, options, partners);
-      const sampleOf = (length: number) => referenceSample(measured.task, length);
-      cases.push(await measureCase(measured, entrants, options, sampleOf, watch));
+    for (const family of chosenFamilies(group, options)) {
+      const others = family.length === 1 ? "" : ` and ${family.length - 1} more`;
+      const watch = progress.begin(`${group}: ${family[0]!.label}${others}`);
+      const entrants = entrantsOf(family, options);
+      const referenceOf = ({ task }: Case, length: number) => referenceSample(task, length);
+      cases.push(...(await measureFamily(family, entrants, effort, processes, referenceOf, watch)));
     }
   } finally {
     progress.clear();
     stop();
     process.off("exit", stop);
   }
-  const { rounds, seconds, quick } = options;
-  return { group, machine, rounds, seconds, quick, cases };
+  return { group, machine, ...effort, quick: options.quick, cases };
 }
 
 function show(result: GroupResult): void {
@@ -135,8 +137,8 @@ async function main(): Promise<void> {
   if (doubt !== "") console.log(`${doubt} Do not trust the numbers.`);
   const results: Results = {};
   const steps = options.groups.flatMap((group) =>
-    chosenCases(group, options).map((measured) =>
-      stepsOf(namesOf(measured, options).length * options.threads.length, options),
+    chosenFamilies(group, options).map((family) =>
+      stepsOf(entrantsOf(family, options).length, effortOf(group, options)),
     ),
   );
   const progress = new Progress(steps, process.stderr, () => performance.now());

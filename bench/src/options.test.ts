@@ -9,7 +9,7 @@ describe("parseOptions", () => {
     expect(options.threads).toEqual([1, 2]);
     expect(options.peers).toContain("tfjs");
     expect(options.peers).not.toContain("millrace");
-    expect(options.rounds).toBe(9);
+    for (const group of groups) expect(options.rounds[group]).toBeGreaterThanOrEqual(5);
   });
 
   it("takes lists and shortens a quick run", () => {
@@ -26,9 +26,14 @@ describe("parseOptions", () => {
       groups: ["train", "products"],
       threads: [4],
       peers: [],
-      rounds: 3,
+      rounds: { train: 3, products: 3 },
     });
     expect(options.seconds).toBeLessThan(0.1);
+  });
+
+  it("measures every group for as many rounds as it is told", () => {
+    const { rounds } = parseOptions(["--rounds", "7"]);
+    expect(groups.map((group) => rounds[group])).toEqual(groups.map(() => 7));
   });
 
   it.each([

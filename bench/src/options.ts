@@ -12,7 +12,8 @@ export interface Options {
   readonly groups: readonly Group[];
   readonly threads: readonly number[];
   readonly peers: readonly ContestantName[];
-  readonly rounds: number;
+  /** Of each group. */
+  readonly rounds: Readonly<Record<Group, number>>;
   /** Of each contestant in each round, at least. */
   readonly seconds: number;
   /** Only cases whose name contains it. */
@@ -23,14 +24,33 @@ export interface Options {
   readonly help: boolean;
 }
 
+/** Most where a round is short and promises are close. */
+const usualRounds: Options["rounds"] = {
+  products: 11,
+  attention: 5,
+  train: 9,
+  decode: 9,
+  memory: 25,
+  compile: 9,
+};
+
+const roundsText = groups.map((group) => `${group} ${usualRounds[group]}`).join(", ");
+
+function roundsOf(text: string | undefined, quick: boolean): Options["rounds"] {
+  if (text === undefined && !quick) return usualRounds;
+  const rounds = numberOf(text ?? "3", "--rounds", true);
+  return Object.fromEntries(groups.map((group) => [group, rounds])) as Record<Group, number>;
+}
+
 export const usage: string = `npm run bench -- [options]
 
   --only <groups>     ${groups.join(", ")} (all)
   --threads <counts>  numbers of threads, such as 1,2 (1,2)
   --peers <names>     ${contestantNames.slice(2).join(", ")} (all; "none" for none)
   --match <text>      only cases whose name contains it, such as 512x512 or decode-int8; not with --write
-  --rounds <n>        rounds, of which the median counts (9; 3 with --quick)
-  --seconds <s>       of each contestant in each round, at least (0.4; 0.02 with --quick)
+  --rounds <n>        rounds of each case, of which the median counts; 3 with --quick, else
+                      ${roundsText}
+  --seconds <s>       of each contestant in each round, at least (0.2; 0.02 with --quick)
   --quick             small sizes: shows that everything runs, says nothing of speed
   --write             rewrite docs/performance.md and bench/results.json, the groups that were measured; not with --quick
   --json <file>       write the results of this run there
@@ -96,8 +116,8 @@ export function parseOptions(words: readonly string[]): Options {
     groups: listOf(values.only, groups, "--only"),
     threads: values.threads.split(",").map((word) => numberOf(word, "--threads", true)),
     peers: values.peers === "none" ? [] : listOf(values.peers, contestantNames.slice(2), "--peers"),
-    rounds: numberOf(values.rounds ?? (quick ? "3" : "9"), "--rounds", true),
-    seconds: numberOf(values.seconds ?? (quick ? "0.02" : "0.4"), "--seconds", false),
+    rounds: roundsOf(values.rounds, quick),
+    seconds: numberOf(values.seconds ?? (quick ? "0.02" : "0.2"), "--seconds", false),
     match: values.match,
     quick,
     write,

@@ -2,14 +2,16 @@ import { describe, expect, it } from "vitest";
 import type { Case } from "../case.ts";
 import type { ContestantName } from "../contestants/names.ts";
 import type { Entrant } from "./interleave.ts";
-import { measureCase, stepsOf } from "./interleave.ts";
-import type { Partner, Reply, Request } from "./protocol.ts";
+import { measureFamily, stepsOf } from "./interleave.ts";
+import type { Partner, Pool, Reply, Request } from "./protocol.ts";
+import type { CaseResult } from "./result.ts";
 
 const example: Case = {
   id: "example",
   group: "products",
+  family: "example",
   label: "example",
-  task: { kind: "ceiling", of: "fma" },
+  task: { kind: "scaled", m: 1, k: 1, n: 1 },
   unit: "GFLOP/s",
   amount: 1e9,
   ceiling: null,
@@ -70,17 +72,40 @@ class Scripted implements Partner {
   }
 }
 
-function scripted(
-  scripts: Partial<Record<ContestantName, (request: Request, measured: number) => Reply>>,
-): { readonly entrants: Entrant[]; readonly log: string[] } {
+type Script = (request: Request, measured: number) => Reply;
+
+interface Scene {
+  readonly entrants: Entrant[];
+  readonly pool: Pool;
+  readonly log: string[];
+}
+
+/** Entrants with the same task whose processes follow a script. */
+function scripted(scripts: Partial<Record<ContestantName, Script>>, cases = [example]): Scene {
   const log: string[] = [];
   const awake = new Set<string>();
-  const entrants = Object.entries(scripts).map(([name, answer]) => ({
-    contestant: name as ContestantName,
-    threads: 1,
-    partner: new Scripted(name, log, awake, answer),
-  }));
-  return { entrants, log };
+  const idle: [ContestantName, Partner][] = [];
+  const started = new Map<ContestantName, number>();
+  const entrants = Object.keys(scripts).flatMap((name) =>
+    cases.map((measured) => ({
+      contestant: name as ContestantName,
+      threads: 1,
+      task: measured.task,
+      cases: [measured],
+    })),
+  );
+  const pool: Pool = {
+    take: ({ contestant }) => {
+      const at = idle.findIndex(([name]) => name === contestant);
+      if (at >= 0) return idle.splice(at, 1)[0]![1];
+      const count = (started.get(contestant) ?? 0) + 1;
+      started.set(contestant, count);
+      const name = count === 1 ? contestant : `${contestant} ${count}`;
+      return new Scripted(name, log, awake, scripts[contestant]!);
+    },
+    give: ({ contestant }, partner) => idle.push([contestant, partner]),
+  };
+  return { entrants, pool, log };
 }
 
 const good =
@@ -93,25 +118,23 @@ const good =
         : { kind: "released" };
 
 /** Measures the example, silently, with the result that is expected, if any is. */
-const measureExample = (
-  entrants: Parameters<typeof measureCase>[1],
+async function measureExample(
+  { entrants, pool }: Scene,
   rounds: number,
   reference?: number[],
-): ReturnType<typeof measureCase> =>
-  measureCase(
-    example,
-    entrants,
-    { rounds, seconds: 0 },
-    () => reference,
-    () => undefined,
-  );
+): Promise<CaseResult> {
+  const effort = { rounds, seconds: 0 };
+  const silent = (): void => undefined;
+  const results = await measureFamily([example], entrants, effort, pool, () => reference, silent);
+  return results[0]!;
+}
 
-describe("measureCase", () => {
+describe("measureFamily", () => {
   it("runs one at a time, in the same order every round, after a warm-up that does not count", async () => {
-    const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2], 10) });
-    const result = await measureExample(entrants, 2);
+    const scene = scripted({ millrace: good([1, 2]), tfjs: good([1, 2], 10) });
+    const result = await measureExample(scene, 2);
     const round = ["millrace measure", "tfjs measure"];
-    expect(log).toEqual([
+    expect(scene.log).toEqual([
       "millrace prepare",
       "tfjs prepare",
       ...round,
@@ -128,13 +151,14 @@ describe("measureCase", () => {
   });
 
   it("says what it does and how many steps are left of those it may take", async () => {
-    const { entrants } = scripted({
+    const { entrants, pool } = scripted({
       millrace: good([1]),
       tfjs: () => ({ kind: "absent", reason: "it is not installed" }),
     });
     const told: [string, number][] = [];
     const watch = (what: string, left: number): void => void told.push([what, left]);
-    await measureCase(example, entrants, { rounds: 2, seconds: 0 }, () => undefined, watch);
+    const effort = { rounds: 2, seconds: 0 };
+    await measureFamily([example], entrants, effort, pool, () => undefined, watch);
     expect(stepsOf(2, { rounds: 2, seconds: 0 })).toBe(8);
     expect(told).toEqual([
       ["preparing millrace, 1 thread", 8],
@@ -146,30 +170,30 @@ describe("measureCase", () => {
   });
 
   it("does not time a contestant whose result differs from ours", async () => {
-    const { entrants, log } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.1]) });
-    const result = await measureExample(entrants, 1);
+    const scene = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.1]) });
+    const result = await measureExample(scene, 1);
     expect(result.measurements[1]).toMatchObject({ status: "differs", seconds: [] });
     expect(result.measurements[1]!.reason).toMatch(/off by 0\.06/);
-    expect(log).not.toContain("tfjs measure");
+    expect(scene.log).not.toContain("tfjs measure");
   });
 
   it("allows peers what the case allows them", async () => {
-    const { entrants } = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.01]) });
-    const result = await measureExample(entrants, 1, [1, 2]);
+    const scene = scripted({ millrace: good([1, 2]), tfjs: good([1, 2.01]) });
+    const result = await measureExample(scene, 1, [1, 2]);
     expect(result.measurements.map(({ status }) => status)).toEqual(["measured", "measured"]);
     const ours = scripted({ millrace: good([1, 2.01]) });
-    const own = await measureExample(ours.entrants, 1, [1, 2]);
+    const own = await measureExample(ours, 1, [1, 2]);
     expect(own.measurements[0]).toMatchObject({ status: "differs" });
   });
 
   it("holds us to the reference too, where there is one", async () => {
-    const { entrants } = scripted({ millrace: good([1, 2.1]), tfjs: good([1, 2]) });
-    const result = await measureExample(entrants, 1, [1, 2]);
+    const scene = scripted({ millrace: good([1, 2.1]), tfjs: good([1, 2]) });
+    const result = await measureExample(scene, 1, [1, 2]);
     expect(result.measurements.map(({ status }) => status)).toEqual(["differs", "measured"]);
   });
 
   it("goes on without those that are absent or fail on the way", async () => {
-    const { entrants } = scripted({
+    const scene = scripted({
       millrace: good([1]),
       tfjs: () => ({ kind: "absent", reason: "it is not installed" }),
       "jax-js": (request, measured) =>
@@ -177,7 +201,7 @@ describe("measureCase", () => {
           ? { kind: "failed", reason: "the process ended" }
           : good([1])(request, measured),
     });
-    const result = await measureExample(entrants, 3);
+    const result = await measureExample(scene, 3);
     const summary = result.measurements.map(({ contestant, status, reason, seconds }) => [
       contestant,
       status,
@@ -188,6 +212,53 @@ describe("measureCase", () => {
       ["millrace", "measured", "", 3],
       ["tfjs", "absent", "it is not installed", 0],
       ["jax-js", "failed", "the process ended", 0],
+    ]);
+  });
+
+  it("measures all cases of a family in each round, each in a process of its own", async () => {
+    const second: Case = { ...example, id: "second", task: { kind: "scaled", m: 2, k: 1, n: 1 } };
+    const cases = [example, second];
+    const absent: Script = () => ({ kind: "absent", reason: "no" });
+    const scripts = { millrace: good([1]), tfjs: absent, ceiling: good([5], 7) };
+    const { entrants: all, pool } = scripted(scripts, cases);
+    const limit: Entrant = {
+      contestant: "ceiling",
+      threads: 1,
+      task: { kind: "ceiling", of: "fma" },
+      cases,
+    };
+    const entrants = [limit, ...all.filter(({ contestant }) => contestant !== "ceiling")];
+    const watch = (): void => undefined;
+    const effort = { rounds: 2, seconds: 0 };
+    const results = await measureFamily(cases, entrants, effort, pool, () => [1], watch);
+    // The limit's times are for both cases; its result is compared with nothing.
+    expect(results.map(({ case: { id }, measurements }) => [id, measurements.length])).toEqual([
+      ["example", 3],
+      ["second", 3],
+    ]);
+    for (const { measurements } of results)
+      expect(measurements.map(({ status, seconds }) => [status, seconds])).toEqual([
+        ["measured", [14, 21]],
+        ["measured", [2, 3]],
+        ["absent", []],
+      ]);
+  });
+
+  it("gives a process that has nothing to measure another task", async () => {
+    const cases = [example, { ...example, id: "second" }];
+    const { entrants, pool, log } = scripted(
+      { millrace: good([1]), tfjs: () => ({ kind: "absent", reason: "no" }) },
+      cases,
+    );
+    const watch = (): void => undefined;
+    const effort = { rounds: 1, seconds: 0 };
+    await measureFamily(cases, entrants, effort, pool, () => [1], watch);
+    const prepared = log.filter((line) => line.endsWith("prepare"));
+    expect(prepared).toEqual([
+      "millrace prepare",
+      "millrace 2 prepare",
+      "tfjs prepare",
+      "tfjs prepare",
     ]);
   });
 });

@@ -3,6 +3,7 @@
  * messages. The Python side (`contestants/torch/serve.py`) has the same.
  */
 import type { Task } from "../case.ts";
+import type { ContestantName } from "../contestants/names.ts";
 import type { Sample } from "./agreement.ts";
 
 export type Request =
@@ -35,4 +36,16 @@ export interface Partner {
   pause(): void;
   resume(): void;
   close(): void;
+}
+
+/** Whose process it is, and with how many threads. */
+export interface Owner {
+  readonly contestant: ContestantName;
+  readonly threads: number;
+}
+
+/** Where processes come from; each does one task at a time. */
+export interface Pool {
+  take(owner: Owner): Partner;
+  give(owner: Owner, partner: Partner): void;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { median, ratioOf, spreadOf } from "./statistics.ts";
+import { median, ratioOf, scaled, spreadOf } from "./statistics.ts";
 
 describe("median", () => {
   it("is the middle value, or the mean of the two middle ones", () => {
@@ -42,5 +42,7 @@ describe("ratioOf", () => {
 });
 
 it("a spread holds the extremes", () => {
-  expect(spreadOf([4, 1, 3])).toEqual({ median: 3, low: 1, high: 4 });
+  const spread = spreadOf([4, 1, 3]);
+  expect(spread).toEqual({ median: 3, low: 1, high: 4 });
+  expect(scaled(spread, 2)).toEqual({ median: 6, low: 2, high: 8 });
 });

@@ -33,3 +33,8 @@ export function ratioOf(a: readonly number[], b: readonly number[]): Spread {
   const rounds = Math.min(a.length, b.length);
   return spreadOf(Array.from({ length: rounds }, (_, i) => a[i]! / b[i]!));
 }
+
+/** The same spread in another unit. */
+export function scaled({ median: middle, low, high }: Spread, by: number): Spread {
+  return { median: middle * by, low: low * by, high: high * by };
+}

@@ -1,13 +1,16 @@
 import { describe, expect, it } from "vitest";
+import type { Case } from "../case.ts";
 import { groups } from "../case.ts";
 import { casesOf } from "../cases.ts";
-import type { Results } from "../measure/result.ts";
+import type { CaseResult, Results } from "../measure/result.ts";
 import type { Verdict } from "./claims.ts";
 import { claimsTable, judge } from "./claims.ts";
-import { exampleGroup, exampleMeasurement } from "./example.ts";
+import { exampleCase, exampleGroup, exampleMeasurement } from "./example.ts";
 
 const find = (verdicts: readonly Verdict[], text: string): Verdict =>
   verdicts.find(({ claim }) => claim.includes(text))!;
+
+const plain = { layout: "kn", weights: "f32", copies: 1 } as const;
 
 /** Limit 1 s for the case's work; ours and peers by their times. */
 function products(ours: number, peers: Partial<Record<"tfjs" | "jax-js", number>>): Results {
@@ -28,15 +31,41 @@ function products(ours: number, peers: Partial<Record<"tfjs" | "jax-js", number>
 describe("judge", () => {
   it("keeps and breaks promises by the numbers", () => {
     const good = judge(products(1.25, { tfjs: 3, "jax-js": 2.5 }));
-    expect(find(good, "multiply-add limit")).toMatchObject({ measured: "80 %", kept: true });
-    expect(find(good, "fastest of")).toMatchObject({ measured: "2×", kept: true });
+    expect(find(good, "multiply-add limit")).toMatchObject({
+      measured: "80 % (80–80), 512³",
+      kept: true,
+    });
+    expect(find(good, "fastest of")).toMatchObject({
+      measured: "2× (2–2), 512³, jax-js",
+      kept: true,
+    });
     expect(find(good, "two threads over one")).toMatchObject({
-      measured: "1.95× (the limit itself: 1.82×)",
+      measured: "1.95× (1.95–1.95), 512³, the limit itself 1.82× (1.82–1.82)",
       kept: true,
     });
     const bad = judge(products(2, { tfjs: 3 }));
-    expect(find(bad, "multiply-add limit")).toMatchObject({ measured: "50 %", kept: false });
-    expect(find(bad, "fastest of")).toMatchObject({ measured: "1.5×", kept: false });
+    expect(find(bad, "multiply-add limit")).toMatchObject({ kept: false });
+    expect(find(bad, "fastest of")).toMatchObject({ kept: false });
+  });
+
+  it("judges by the median, and names the worst of several cases", () => {
+    const square = (size: number, seconds: readonly number[]): CaseResult => ({
+      case: exampleCase({
+        id: `${size}`,
+        label: `${size}³`,
+        task: { kind: "product", m: size, k: size, n: size, ...plain },
+      }),
+      measurements: [
+        exampleMeasurement("ceiling", [1, 1, 1], { facts: { amount: 1e9 } }),
+        exampleMeasurement("millrace", seconds),
+      ],
+    });
+    const cases = [square(256, [9, 9, 9]), square(512, [1.25, 1, 2]), square(768, [1.25, 1.3, 1])];
+    const verdicts = judge({ products: { ...exampleGroup([]), cases } });
+    expect(find(verdicts, "multiply-add limit")).toMatchObject({
+      measured: "80 % (50–100), 512³",
+      kept: true,
+    });
   });
 
   it("counts what was not measured neither as kept nor as broken", () => {
@@ -48,33 +77,41 @@ describe("judge", () => {
     expect(find(judge(products(1, {})), "fastest of")).toMatchObject({ measured: "not measured" });
   });
 
-  it("compares narrow weights by elements, each against the limit of its own rounds", () => {
-    const all = casesOf("memory", false);
-    const memory = (machineSpeed: Readonly<Record<string, number>>): Results => ({
+  it("compares narrow weights by elements, round by round", () => {
+    // The machine slows down and recovers; every format reaches 90 % of the limit at each moment.
+    const speeds = [1, 0.5, 2];
+    const memory = (changes: Partial<Case>): Results => ({
       memory: {
         ...exampleGroup([]),
         group: "memory",
-        cases: all.map((measured) => {
-          const { task, amount } = measured;
-          const weights = task.kind === "product" ? task.weights : "f32";
-          const limit = machineSpeed[weights] ?? 1;
-          return {
-            case: measured,
-            measurements: [
-              exampleMeasurement("ceiling", [1 / limit], { facts: { amount: 1e9 } }),
-              // All formats reach 90 % of the limit of their rounds.
-              exampleMeasurement("millrace", [amount / 1e9 / 0.9 / limit]),
-            ],
-          };
-        }),
+        cases: casesOf("memory", false).map((measured) => ({
+          case: { ...measured, ...(measured.id.endsWith("int4") ? changes : {}) },
+          measurements: [1, 2].flatMap((threads) => [
+            exampleMeasurement(
+              "ceiling",
+              speeds.map((speed) => 1 / speed / threads),
+              { threads, facts: { amount: 1e9 } },
+            ),
+            exampleMeasurement(
+              "millrace",
+              speeds.map((speed) => measured.amount / 1e9 / 0.9 / speed / threads),
+              { threads },
+            ),
+          ]),
+        })),
       },
     });
-    for (const speeds of [{}, { bf16: 0.5, int4: 2 }]) {
-      const verdicts = judge(memory(speeds));
-      expect(find(verdicts, "read bandwidth").measured).toBe("90 %");
-      expect(find(verdicts, "in bf16, over f32").measured).toBe("2×");
-      expect(find(verdicts, "in int4, over f32")).toMatchObject({ measured: "6.4×", kept: true });
+    const verdicts = judge(memory({}));
+    for (const count of ["one thread", "two threads"]) {
+      const of = (text: string): Verdict => find(verdicts, `${count}, ${text}`);
+      expect(of("f32, of read bandwidth").measured).toBe("90 % (90–90)");
+      expect(of("bf16 over f32").measured).toBe("2× (2–2)");
+      expect(of("int4 over f32")).toMatchObject({ measured: "6.4× (6.4–6.4)", kept: true });
     }
+    // Times of other rounds are not compared.
+    const apart = judge(memory({ family: "another" }));
+    expect(find(apart, "int4 over f32").measured).toBe("not measured");
+    expect(find(apart, "int8 over f32").measured).not.toBe("not measured");
   });
 
   it("finds every case that it names", () => {

@@ -41,6 +41,7 @@ export function exampleCase(changes: Partial<Case> = {}): Case {
   return {
     id: "product",
     group: "products",
+    family: "product",
     label: "512³",
     task: { kind: "product", m: 512, k: 512, n: 512, layout: "kn", weights: "f32", copies: 1 },
     unit: "GFLOP/s",
