@@ -257,6 +257,7 @@ function placeProgram(
           program: { name: program.name, module, imports, memory: memory.memory, control },
           work: emitted.work,
           from: emitted.from,
+          part: (sizes) => run(0, threads, ...sizes),
         },
       };
     };

@@ -36,7 +36,12 @@ export interface TeamRun {
   /** Nanoseconds, roughly, of what the threads would divide in a run, and from how many on they are called. */
   readonly work: Dim;
   readonly from: number;
+  /** Runs the calling thread's part, as thread 0. */
+  readonly part: (sizes: readonly number[]) => void;
 }
+
+/** Nanoseconds of each thread's work up to which the calling thread takes part, and sees to nothing else meanwhile. */
+const BRIEF = 50_000_000;
 
 /** A module's entry. */
 export interface Entry {
@@ -132,8 +137,11 @@ function runOnce(
     dataOf(loaded, buffer, bound).set(inputs[name]!.data as never);
   const sizes = program.sizes.map((symbol) => bound.get(symbol.name)!);
   const outputs = (): Record<string, HostTensor> => outputsOf(loaded, bound);
-  if (team && evaluateDim(team.work, bound) >= team.from)
-    return team.gang.run(team, sizes).then(outputs, (error: unknown) => fail(program, error));
+  const work = team ? evaluateDim(team.work, bound) : 0;
+  if (team && work >= team.from) {
+    const part = work <= BRIEF * team.gang.size ? () => team.part(sizes) : undefined;
+    return team.gang.run(team, sizes, part).then(outputs, (error: unknown) => fail(program, error));
+  }
   try {
     run(sizes);
   } catch (error) {

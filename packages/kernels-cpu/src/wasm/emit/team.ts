@@ -3,9 +3,10 @@
  * share of a range, and a barrier. Each thread has an instance of the module over the same memory. Who waits at a barrier
  * spins for a while, since the others mostly are not far behind, and sleeps after that; when a thread has failed, the others
  * trap at their next barrier instead of waiting for it.
+ * A thread that has slept for longer than it is told to traps as well, and leaves `GAVE_UP` behind.
  */
 import type { Turn } from "../configure/schedule.ts";
-import { controlWords } from "../launch/control.ts";
+import { controlWords, GAVE_UP } from "../launch/control.ts";
 import type { ModuleBuilder } from "./assembler.ts";
 import type { FunctionBuilder, FunctionRef, Global, Local } from "./function-builder.ts";
 
@@ -15,6 +16,8 @@ export interface Team {
   readonly thread: Global;
   /** Threads that take part in this run: all, or one. */
   readonly threads: Global;
+  /** To be called first by each thread of several. */
+  readonly begin: FunctionRef;
   /** Returns when all threads have come to it. */
   readonly barrier: FunctionRef;
   /** `(length, grain, part)`: where the given thread's stretch of `length` iterations begins, a multiple of `grain`. */
@@ -25,8 +28,21 @@ export interface Team {
 
 /** Turns before a waiting thread sleeps; each takes about a nanosecond. */
 const SPINS = 10_000;
+const SECOND = 1_000_000_000n;
+/** What a wait returns when its time is over. */
+const TIMED_OUT = 2;
 
-function barrierBody(f: FunctionBuilder, threads: Global, control: number): void {
+/** Access to the control words. */
+interface Words {
+  readonly atomic: (
+    word: keyof typeof controlWords,
+    op: Parameters<FunctionBuilder["atomic"]>[0],
+  ) => void;
+  readonly load: (word: keyof typeof controlWords) => void;
+  readonly add: (word: keyof typeof controlWords, amount: number) => void;
+}
+
+function wordsAt(f: FunctionBuilder, control: number): Words {
   const atomic = (word: keyof typeof controlWords, op: Parameters<FunctionBuilder["atomic"]>[0]) =>
     f.atomic(op, control + controlWords[word]);
   const load = (word: keyof typeof controlWords): void => {
@@ -38,8 +54,15 @@ function barrierBody(f: FunctionBuilder, threads: Global, control: number): void
     f.i32(amount);
     atomic(word, "i32.atomic.rmw.add");
   };
+  return { atomic, load, add };
+}
+
+function barrierBody(f: FunctionBuilder, threads: Global, run: Global, words: Words): void {
+  const { atomic, load, add } = words;
   const trapIfAborted = (): void => {
     load("aborted");
+    f.globalGet(run);
+    f.op("i32.eq");
     f.ifElse(() => f.op("unreachable"));
   };
   f.globalGet(threads);
@@ -70,21 +93,19 @@ function barrierBody(f: FunctionBuilder, threads: Global, control: number): void
         f.op("drop");
       });
     },
-    () => waitForPhase(f, phase, load, add, () => atomic("phase", "memory.atomic.wait32")),
+    () => waitForPhase(f, phase, words),
   );
   trapIfAborted();
 }
 
-function waitForPhase(
-  f: FunctionBuilder,
-  phase: Local,
-  load: (word: "phase") => void,
-  add: (word: "sleeping", amount: number) => void,
-  wait: () => void,
-): void {
+function waitForPhase(f: FunctionBuilder, phase: Local, words: Words): void {
+  const { atomic, load, add } = words;
   const spins = f.local("i32");
+  const seconds = f.local("i32");
   f.i32(SPINS);
   f.set(spins);
+  f.i32(0);
+  f.set(seconds);
   f.block((done) =>
     f.repeat((again) => {
       load("phase");
@@ -96,18 +117,38 @@ function waitForPhase(
       f.i32(0);
       f.op("i32.gt_s");
       f.brIf(again);
+      giveUpAfter(f, seconds, words);
       add("sleeping", 1);
       f.op("drop");
       f.i32(0);
       f.get(phase);
-      f.i64(-1n);
-      wait();
-      f.op("drop");
+      f.i64(SECOND);
+      atomic("phase", "memory.atomic.wait32");
+      f.i32(TIMED_OUT);
+      f.op("i32.eq");
+      // A process that was stopped for long finds one second over, not all.
+      f.ifElse(() => f.increment(seconds, 1));
       add("sleeping", -1);
       f.op("drop");
       f.br(again);
     }),
   );
+}
+
+/** Traps when as many seconds are over as were granted. */
+function giveUpAfter(f: FunctionBuilder, seconds: Local, { atomic, load }: Words): void {
+  f.get(seconds);
+  f.ifElse(() => {
+    load("patience");
+    f.get(seconds);
+    f.op("i32.eq");
+    f.ifElse(() => {
+      f.i32(0);
+      f.i32(GAVE_UP);
+      atomic("patience", "i32.atomic.store");
+      f.op("unreachable");
+    });
+  });
 }
 
 /** `min(length, grain * floor(ceil(length / grain) * part / threads))`, in 64 bits where it may be large. */
@@ -161,11 +202,18 @@ function tilesBeforeBody(f: FunctionBuilder): void {
 export function defineTeam(module: ModuleBuilder, control: number): Team {
   const thread = module.global("i32", 0, true);
   const threads = module.global("i32", 1, true);
+  const run = module.global("i32", 0, true);
   const three = { params: ["i32", "i32", "i32"], results: ["i32"] } as const;
   return {
     thread,
     threads,
-    barrier: module.define({ params: [], results: [] }, (f) => barrierBody(f, threads, control)),
+    begin: module.define({ params: [], results: [] }, (f) => {
+      wordsAt(f, control).load("run");
+      f.globalSet(run);
+    }),
+    barrier: module.define({ params: [], results: [] }, (f) =>
+      barrierBody(f, threads, run, wordsAt(f, control)),
+    ),
     share: module.define(three, (f) => shareBody(f, threads)),
     tilesBefore: module.define(three, tilesBeforeBody),
   };
@@ -189,6 +237,7 @@ export function defineTeamRun(
     f.globalSet(team.thread);
     f.get(threads);
     f.globalSet(team.threads);
+    f.call(team.begin);
     for (const [i, { step, barrier, owner }] of turns.entries()) {
       if (barrier) f.call(team.barrier);
       if (owner === undefined) {
@@ -209,5 +258,7 @@ export function defineTeamRun(
           call(f, turns[j]!.step, 2);
       });
     }
+    // Whoever comes through this one knows that all have done their part, and that none has failed.
+    f.call(team.barrier);
   });
 }

@@ -15,7 +15,7 @@ const STAY_AWAY = 2;
 
 /**
  * A program of one size, which says what thread 1 does before all threads meet: nothing, trap, or sleep for ever. Every
- * thread that comes through the barrier adds 1 to the word at `address`.
+ * thread that comes through a hundred barriers adds 1 to the word at `address`, and meets the others again.
  */
 function meetingPlace() {
   const memory = new LinearMemory(true);
@@ -27,6 +27,7 @@ function meetingPlace() {
     const [thread, threads, what] = [f.param(0), f.param(1), f.param(2)];
     f.get(threads);
     f.globalSet(team.threads);
+    f.call(team.begin);
     const ifThread1Does = (deed: number, then: () => void): void => {
       f.get(thread);
       f.i32(1);
@@ -49,6 +50,7 @@ function meetingPlace() {
     f.i32(1);
     f.atomic("i32.atomic.rmw.add");
     f.op("drop");
+    f.call(team.barrier);
   });
   module.export("run", run);
   const program = {
@@ -59,7 +61,11 @@ function meetingPlace() {
     control: memory.control,
   };
   const counter = (): number => new Int32Array(memory.memory.buffer)[address / 4]!;
-  return { job: { id: 7, store: Symbol("store"), program }, counter };
+  const { exports } = new WebAssembly.Instance(program.module, program.imports);
+  const entry = exports["run"] as (...numbers: number[]) => void;
+  /** The calling thread's part in a team of so many. */
+  const part = (threads: number, what: number) => (): void => entry(0, threads, what);
+  return { job: { id: 7, store: Symbol("store"), program }, counter, part };
 }
 
 /** Threads that keep a list of what they are told. */
@@ -150,6 +156,67 @@ it("threads stop with the last store, and come back", async () => {
   await sleep(20);
   await gang.run({ ...second.job, id: 1 }, [MEET]);
   expect(threads.length).toBe(4);
+  gang.stop();
+});
+
+it("the calling thread takes part in place of one, and may or may not from run to run", async () => {
+  const { start, threads, orders } = watched();
+  const gang = new Gang(3, { start });
+  const { job, counter, part } = meetingPlace();
+  for (let i = 1; i <= 50; i++) {
+    await gang.run(job, [MEET], part(3, MEET));
+    expect(counter()).toBe(3 * i);
+  }
+  expect(threads.length).toBe(2);
+  await gang.run(job, [MEET]);
+  await gang.run(job, [MEET], part(3, MEET));
+  expect(counter()).toBe(156);
+  expect(threads.length).toBe(3);
+  expect(orders.filter((order) => order === "run").length).toBe(105);
+  gang.stop();
+});
+
+it("a trap reaches the calling thread at its barrier, and its own reaches the others", async () => {
+  const { start, threads } = watched();
+  const gang = new Gang(3, { start });
+  const { job, counter, part } = meetingPlace();
+  const traps = (): void => {
+    throw new WebAssembly.RuntimeError("mine");
+  };
+  for (let i = 0; i < 3; i++) {
+    await expect(gang.run(job, [TRAP], part(3, TRAP))).rejects.toThrow(/unreachable/);
+    await expect(gang.run(job, [MEET], traps)).rejects.toThrow(/mine/);
+    await gang.run(job, [MEET], part(3, MEET));
+  }
+  expect(counter()).toBe(9);
+  expect(threads.length).toBe(2);
+  gang.stop();
+});
+
+it("a thread that does not come is given up, and the next run has new threads", async () => {
+  const { start, threads } = watched();
+  const gang = new Gang(2, { start, patience: 1 });
+  const { job, counter, part } = meetingPlace();
+  await expect(gang.run(job, [STAY_AWAY], part(2, STAY_AWAY))).rejects.toThrow(
+    /a thread ended during a run: nothing was heard of it for 1 s.* at meeting/,
+  );
+  await gang.run(job, [MEET], part(2, MEET));
+  expect(counter()).toBe(2);
+  expect(threads.length).toBe(2);
+  gang.stop();
+});
+
+it("a program that a thread cannot load fails the run, and the thread goes on", async () => {
+  const { start, threads } = watched();
+  const gang = new Gang(2, { start });
+  const { job, part, counter } = meetingPlace();
+  const program = { ...job.program, imports: {} };
+  await expect(gang.run({ ...job, id: 8, program }, [MEET], part(2, MEET))).rejects.toThrow(
+    /Import/,
+  );
+  await gang.run(job, [MEET], part(2, MEET));
+  expect(counter()).toBe(2);
+  expect(threads.length).toBe(1);
   gang.stop();
 });
 

@@ -5,10 +5,10 @@
  */
 import { DeviceError } from "@millrace/graph";
 import type { Imports } from "./clock.ts";
-import { abortTeam, resetControl } from "./control.ts";
+import { abortTeam, beginRun, gaveUp } from "./control.ts";
 import type { Order, Report } from "./messages.ts";
 import type { StartThread, Thread } from "./thread.ts";
-import { startThread } from "./thread.ts";
+import { mayBlock, startThread } from "./thread.ts";
 import { Turns } from "./turns.ts";
 
 /** A program as the threads need it. */
@@ -22,13 +22,20 @@ export interface TeamProgram {
   readonly control: number;
 }
 
+/** A run of the program known by the number `id` in the memory of `store`. */
+export interface TeamJob {
+  readonly id: number;
+  readonly store: symbol;
+  readonly program: TeamProgram;
+}
+
 type Outcome =
   | Exclude<Report, { kind: "ready" }>
   | { readonly kind: "ended"; readonly reason: string };
 
 /** One thread, and what it is doing. */
 class Member {
-  readonly loaded: Set<number> = new Set();
+  readonly #loaded: Set<number> = new Set();
   readonly ready: Promise<void>;
   readonly thread: Thread;
   #ended: string | undefined;
@@ -59,6 +66,18 @@ class Member {
     return this.#ended === undefined;
   }
 
+  /** Sends a program, once. */
+  learn(id: number, { module, imports, memory, control }: TeamProgram): void {
+    if (this.#loaded.has(id)) return;
+    this.#loaded.add(id);
+    const { timeOrigin: origin } = performance;
+    this.thread.post({ kind: "load", program: id, module, imports, origin, memory, control });
+  }
+
+  forget(program: number): void {
+    if (this.#loaded.delete(program)) this.thread.post({ kind: "forget", program });
+  }
+
   /** Gives an order that is answered by an outcome. */
   perform(order: Order): Promise<Outcome> {
     if (this.#ended !== undefined) return Promise.resolve({ kind: "ended", reason: this.#ended });
@@ -69,6 +88,17 @@ class Member {
   }
 }
 
+/** The calling thread's part of a run. */
+function attempt(part: () => void, { memory, control }: TeamProgram): Outcome {
+  try {
+    part();
+    return { kind: "done" };
+  } catch (error) {
+    const first = abortTeam(memory, control);
+    return { kind: "failed", message: (error as Error).message, first };
+  }
+}
+
 /** Threads that work for the stores of one backend. */
 export class Gang {
   readonly size: number;
@@ -76,27 +106,36 @@ export class Gang {
   readonly #turns: Turns = new Turns();
   readonly #stores: Set<symbol> = new Set();
   readonly #lingerMs: number;
-  #members: Promise<readonly Member[]> | undefined;
+  readonly #patience: number;
+  readonly #members: Member[] = [];
 
-  /** `lingerMs` is how long threads without a store wait for another one. */
-  constructor(size: number, options: { start?: StartThread; lingerMs?: number } = {}) {
-    const { start = startThread, lingerMs = 1000 } = options;
+  /**
+   * `lingerMs` is how long threads without a store wait for another one, `patience` the seconds that a calling thread sleeps at a barrier
+   * before it takes another thread for lost: it can't be told of its end.
+   */
+  constructor(
+    size: number,
+    options: { start?: StartThread; lingerMs?: number; patience?: number } = {},
+  ) {
+    const { start = startThread, lingerMs = 1000, patience = 60 } = options;
     this.size = size;
     this.#start = start;
     this.#lingerMs = lingerMs;
+    this.#patience = patience;
   }
 
-  /** Runs the program known by the number `id` in the memory of `store`. */
-  run(
-    { id, store, program }: { id: number; store: symbol; program: TeamProgram },
-    sizes: readonly number[],
-  ): Promise<void> {
+  /**
+   * Runs a program. With `part`, which runs it as thread 0, the calling thread is one of the team where it may block: it is under
+   * way already, and has the results at once, but sees and hears nothing until then. So that is for short runs.
+   */
+  run(job: TeamJob, sizes: readonly number[], part?: () => void): Promise<void> {
     return this.#turns.take(async () => {
-      this.#stores.add(store);
-      const members = await this.#assemble();
+      this.#stores.add(job.store);
+      const takePart = mayBlock() ? part : undefined;
+      const members = await this.#assemble(takePart ? this.size - 1 : this.size);
       for (const { thread } of members) thread.keepAlive(true);
       try {
-        await this.#runOn(members, id, program, sizes);
+        await this.#runOn(members, job, sizes, takePart);
       } finally {
         for (const { thread } of members) thread.keepAlive(false);
       }
@@ -105,72 +144,65 @@ export class Gang {
 
   async #runOn(
     members: readonly Member[],
-    id: number,
-    program: TeamProgram,
+    { id, program }: TeamJob,
     sizes: readonly number[],
+    takePart: (() => void) | undefined,
   ): Promise<void> {
-    const { name, module, imports, memory, control } = program;
-    resetControl(memory, control);
-    const outcomes = await Promise.all(
-      members.map(async (member, thread) => {
-        if (!member.loaded.has(id)) {
-          member.loaded.add(id);
-          const { timeOrigin: origin } = performance;
-          const parts = { module, imports, origin, memory, control };
-          member.thread.post({ kind: "load", program: id, ...parts });
-        }
-        const order = { kind: "run", program: id, thread, threads: this.size, sizes } as const;
-        const outcome = await member.perform(order);
-        if (outcome.kind === "ended") abortTeam(memory, control);
-        return outcome;
-      }),
-    );
+    const { name, memory, control } = program;
+    beginRun(memory, control, takePart ? this.#patience : 0);
+    const [first, report] = takePart ? ([1, "failure"] as const) : ([0, "always"] as const);
+    const others = members.map(async (member, i) => {
+      const thread = first + i;
+      member.learn(id, program);
+      const place = { thread, threads: this.size, sizes, report };
+      const outcome = await member.perform({ kind: "run", program: id, ...place });
+      if (outcome.kind === "ended") abortTeam(memory, control);
+      return outcome;
+    });
+    // Who comes to the end of a program has seen all others there.
+    const own = takePart && attempt(takePart, program);
+    if (own?.kind === "done") return;
+    if (gaveUp(memory, control))
+      this.#fail(name, `nothing was heard of it for ${this.#patience} s`);
+    const outcomes = [...(own ? [own] : []), ...(await Promise.all(others))];
     const ended = outcomes.find((outcome) => outcome.kind === "ended");
-    if (ended) {
-      this.#disband();
-      throw new DeviceError({
-        what: `a thread ended during a run: ${ended.reason}`,
-        where: name,
-        hint: "States may be half written; load them anew. The next run starts new threads.",
-      });
-    }
+    if (ended) this.#fail(name, ended.reason);
     const failed = outcomes.find((outcome) => outcome.kind === "failed" && outcome.first);
     if (failed?.kind === "failed") throw new WebAssembly.RuntimeError(failed.message);
   }
 
-  /** All threads, started if there are none or one of them is gone. */
-  async #assemble(): Promise<readonly Member[]> {
-    const known = await this.#members;
-    if (known?.every((member) => member.alive)) return known;
+  /** For a run of which a thread is missing. */
+  #fail(where: string, reason: string): never {
     this.#disband();
-    const members = Array.from({ length: this.size }, () => new Member(this.#start));
-    const starting = Promise.all(members.map((member) => member.ready)).then(() => members);
-    this.#members = starting;
+    throw new DeviceError({
+      what: `a thread ended during a run: ${reason}`,
+      where,
+      hint: "States may be half written; load them anew. The next run starts new threads.",
+    });
+  }
+
+  /** So many threads: those there are, and new ones for what is missing. If one is gone, all are new. */
+  async #assemble(count: number): Promise<readonly Member[]> {
+    if (!this.#members.every((member) => member.alive)) this.#disband();
+    while (this.#members.length < count) this.#members.push(new Member(this.#start));
+    const members = this.#members.slice(0, count);
     try {
-      await starting;
+      await Promise.all(members.map((member) => member.ready));
     } catch (error) {
-      for (const member of members) member.thread.stop();
-      this.#members = undefined;
+      this.#disband();
       throw error;
     }
     return members;
   }
 
   #disband(): void {
-    const members = this.#members;
-    this.#members = undefined;
-    members?.then(
-      (list) => list.forEach((member) => member.thread.stop()),
-      () => undefined,
-    );
+    for (const { thread } of this.#members.splice(0)) thread.stop();
   }
 
   /** The program will not run again. */
   forget(program: number): void {
-    void this.#turns.take(async () => {
-      const members = (await this.#members) ?? [];
-      for (const { loaded, thread } of members)
-        if (loaded.delete(program)) thread.post({ kind: "forget", program });
+    void this.#turns.take(() => {
+      for (const member of this.#members) member.forget(program);
     });
   }
 

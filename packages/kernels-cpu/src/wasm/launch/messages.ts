@@ -26,6 +26,8 @@ export type Order =
       readonly thread: number;
       readonly threads: number;
       readonly sizes: readonly number[];
+      /** Whether it is reported that all went well. */
+      readonly report: "always" | "failure";
     };
 
 /** From a thread. */

@@ -28,6 +28,16 @@ export function hasThreads(): boolean {
   return nodeThreads() !== undefined || typeof Worker === "function";
 }
 
+/** Whether the calling thread may sleep until another one wakes it; the thread of a browser's page may not. */
+export function mayBlock(): boolean {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Processors that this process may use. */
 export function availableThreads(): number {
   return Math.max(1, globalThis.navigator?.hardwareConcurrency ?? 1);

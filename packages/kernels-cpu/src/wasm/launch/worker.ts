@@ -41,18 +41,28 @@ const programs = new Map<number, Loaded>();
 
 function load(order: Extract<Order, { kind: "load" }>): void {
   const { program, module, imports, origin, memory, control } = order;
-  const { exports } = new WebAssembly.Instance(module, withClock(imports, origin));
   programs.set(program, {
-    run: exports["run"] as Loaded["run"],
+    run: entryOf(module, withClock(imports, origin)),
     giveUp: () => abortTeam(memory, control),
   });
+}
+
+/** A program's entry; of one that cannot be loaded, a function that says so when it is to run, since others wait for it then. */
+function entryOf(module: WebAssembly.Module, imports: WebAssembly.Imports): Loaded["run"] {
+  try {
+    return new WebAssembly.Instance(module, imports).exports["run"] as Loaded["run"];
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
 }
 
 function run(order: Extract<Order, { kind: "run" }>): void {
   const loaded = programs.get(order.program);
   try {
     loaded!.run(order.thread, order.threads, ...order.sizes);
-    line.post({ kind: "done" });
+    if (order.report === "always") line.post({ kind: "done" });
   } catch (error) {
     const first = loaded?.giveUp() ?? true;
     line.post({ kind: "failed", message: (error as Error).message, first });
