@@ -15,7 +15,15 @@ import type {
   SizeSymbol,
   Statement,
 } from "@millrace/graph";
-import { axisExpr, byteWidth, elementCount, hostTensor, loadExpr, maxDim } from "@millrace/graph";
+import {
+  axisExpr,
+  byteWidth,
+  elementCount,
+  hostTensor,
+  loadExpr,
+  maxDim,
+  symbolsOf,
+} from "@millrace/graph";
 
 type Access = KernelBuffer["access"];
 export const buffer = (name: string, dtype: DType, shape: Shape, access: Access): KernelBuffer => ({
@@ -49,10 +57,17 @@ export const store = (name: string, index: readonly Expr[], value: Expr): Statem
   value,
 });
 
-const align = (offset: number): number => Math.ceil(offset / 16) * 16;
+const align = (offset: number): number => Math.ceil(offset / 64) * 64;
 
-/** A program of one kernel: read buffers are inputs, the others outputs (an `update` is both), unless `places` says else. */
-export function programOf(kernel: Kernel, places: Readonly<Record<string, Place>> = {}): Program {
+/**
+ * A program of one kernel: read buffers are inputs, the others outputs (an `update` is both), unless `places` says else. `inPlace` binds
+ * a buffer to another one's place.
+ */
+export function programOf(
+  kernel: Kernel,
+  places: Readonly<Record<string, Place>> = {},
+  inPlace: Readonly<Record<string, string>> = {},
+): Program {
   let arenaBytes = 0;
   const buffers = kernel.buffers.map(({ name, dtype, shape }) => {
     const given = places[name];
@@ -63,13 +78,13 @@ export function programOf(kernel: Kernel, places: Readonly<Record<string, Place>
   });
   const sizes = new Map<string, SizeSymbol>();
   for (const { shape } of kernel.buffers)
-    for (const dim of shape)
-      if (typeof dim !== "number")
-        for (const { symbols } of dim.terms) for (const s of symbols) sizes.set(s.name, s);
+    for (const symbol of shape.flatMap(symbolsOf)) sizes.set(symbol.name, symbol);
+  const indexOf = (wanted: string): number =>
+    kernel.buffers.findIndex(({ name }) => name === (inPlace[wanted] ?? wanted));
   const bindings = (accesses: readonly Access[]): Program["inputs"] =>
-    kernel.buffers.flatMap(({ name, dtype, shape, access }, index) =>
+    kernel.buffers.flatMap(({ name, dtype, shape, access }) =>
       accesses.includes(access) && !places[name]
-        ? [{ name, type: { dtype, shape }, buffer: index }]
+        ? [{ name, type: { dtype, shape }, buffer: indexOf(name) }]
         : [],
     );
   return {
@@ -82,7 +97,9 @@ export function programOf(kernel: Kernel, places: Readonly<Record<string, Place>
     ),
     buffers,
     kernels: [kernel],
-    steps: [{ kernel: 0, buffers: kernel.buffers.map((_, index) => index), label: "layers.0" }],
+    steps: [
+      { kernel: 0, buffers: kernel.buffers.map(({ name }) => indexOf(name)), label: "layers.0" },
+    ],
     arenaBytes,
   };
 }

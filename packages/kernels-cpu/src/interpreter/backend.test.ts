@@ -35,7 +35,7 @@ describe("programs", () => {
     const backend = createInterpreterBackend();
     const program = programOf(doubled);
     const executable = await backend.load(program, backend.createStore());
-    expect(executable.bytes).toBe(96);
+    expect(executable.bytes).toBe(128);
     const runRows = async (rows: number): Promise<number[]> => {
       const x = f32(
         [rows, 2],
