@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
+import type { GraphBuilder } from "../declare/builder.ts";
 import { declare } from "../declare/declare.ts";
 import { broadcastTo, sum } from "../declare/ops/broadcast.ts";
 import { linear } from "../declare/ops/contract.ts";
-import { add, convert, div, exp, mul } from "../declare/ops/elementwise.ts";
+import { add, convert, div, exp, mul, neg } from "../declare/ops/elementwise.ts";
 import { take } from "../declare/ops/gather.ts";
 import { reshape, transpose } from "../declare/ops/movement.ts";
 import { dtypes } from "../dtype.ts";
@@ -51,6 +52,60 @@ test("a costly operand of a product is computed once", () => {
     return { y: linear(exp(x), b.parameter("w", "f32", [5, 3])) };
   });
   expect(groupsOf(graph)).toEqual(["exp", "dot_general"]);
+});
+
+/** A gated layer: what `activate` makes of two products goes into a third. */
+function gated(activate: (gate: Tensor, up: Tensor, b: GraphBuilder) => Tensor): Graph {
+  return declare("gated", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const w = (name: string, to: number, from: number): Tensor =>
+      b.parameter(name, "f32", [to, from]);
+    const [gate, up] = [linear(x, w("gate", 5, 3)), linear(x, w("up", 5, 3))];
+    return { y: linear(activate(gate, up, b), w("down", 3, 5)) };
+  });
+}
+
+test("what two products become for a third is computed as the sums of one are finished", () => {
+  const silu = (x: Tensor): Tensor => mul(x, div(1, add(exp(neg(x)), 1)));
+  expect(groupsOf(gated((gate, up) => mul(silu(gate), up)))).toEqual([
+    "dot_general",
+    "dot_general neg exp broadcast add div mul mul",
+    "dot_general",
+  ]);
+});
+
+test("a product's followers that need all of its result are computed where they are read", () => {
+  const graph = gated((gate, up) => {
+    const joined = add(gate, up);
+    return mul(joined, broadcastTo(reshape(sum(joined, [1]), [4, 1]), [4, 5]));
+  });
+  expect(groupsOf(graph)).toEqual([
+    "dot_general",
+    "dot_general add",
+    "sum",
+    "reshape broadcast mul dot_general",
+  ]);
+});
+
+test("a product stores what others read of its sums, and not what nobody reads", () => {
+  const graph = declare("stores", (b) => {
+    const product = linear(b.input("x", "f32", [4, 3]), b.parameter("w", "f32", [5, 3]));
+    const [y, z] = [exp(product), mul(product, b.input("c", "f32", [4, 5]))];
+    return { y, z };
+  });
+  const { graph: fused, groups } = fuse(graph, capabilities);
+  expect(groups).toHaveLength(1);
+  expect(groups[0]!.stores.map((id) => fused.nodes[id]!.op.name)).toEqual(["exp", "mul"]);
+});
+
+test("a kernel does not hold two products", () => {
+  const graph = declare("two", (b) => {
+    const x = b.input("x", "f32", [4, 3]);
+    const w = (name: string): Tensor => b.parameter(name, "f32", [5, 3]);
+    const [v, u] = [linear(x, w("v")), linear(x, w("u"))];
+    return { v, u, y: exp(add(v, u)), z: mul(v, u) };
+  });
+  expect(groupsOf(graph)).toEqual(["dot_general", "dot_general add exp mul"]);
 });
 
 test("rows are gathered while a product reads them", () => {

@@ -10,8 +10,10 @@ import type { DType } from "../dtype.ts";
 import type { Graph, Node, ValueRef } from "../graph.ts";
 import { typeOf } from "../graph.ts";
 import type { PrimitiveName } from "../op.ts";
-import { maxDim, shapeSize, shapesEqual } from "../shape.ts";
+import { maxDim, shapeSize } from "../shape.ts";
 import { elementCost } from "./cost.ts";
+import type { Use } from "./epilogue.ts";
+import { absorbEpilogues, epilogueMembers, isFinishedWithProduct, isProduct } from "./epilogue.ts";
 
 export interface Group {
   /** The last node: what the group computes is its outputs. Groups run in the order of their roots. */
@@ -31,11 +33,6 @@ export interface GroupedGraph {
   readonly groups: readonly Group[];
   /** Bytes of arrays that a kernel may have. */
   readonly arrayBytes: number;
-}
-
-interface Use {
-  readonly node: Node;
-  readonly operand: number;
 }
 
 /** Cost from which a value is stored rather than computed by several readers. */
@@ -58,8 +55,6 @@ const inlineOperands: Record<PrimitiveName, readonly number[]> = {
   counting_sort: [],
   random_bits: [],
 };
-
-const withEpilogue: ReadonlySet<string> = new Set(["dot_general", "ragged_dot", "ragged_outer"]);
 
 /** Narrow integers are multiplied as they are on every device. */
 const integerCodes: readonly DType[] = ["i8", "i16"];
@@ -121,42 +116,6 @@ function usesOf(graph: Graph): readonly (readonly Use[])[] {
   return uses;
 }
 
-/** hero → root of its epilogue: a chain of elementwise nodes, each the only reader of the one before. */
-function absorbEpilogues(
-  graph: Graph,
-  uses: readonly (readonly Use[])[],
-  stored: ReadonlySet<number>,
-): Map<number, number> {
-  const rootOf = new Map<number, number>();
-  const taken = new Set<number>();
-  for (const hero of graph.nodes.toReversed()) {
-    const { body } = hero.op;
-    const fits =
-      body.class === "reduction" ||
-      (body.class === "primitive" && withEpilogue.has(body.primitive));
-    if (!fits) continue;
-    const type = hero.outputs[0]!;
-    let last = hero;
-    for (;;) {
-      const readers = new Set(uses[last.id]!.map((use) => use.node));
-      const [next] = readers;
-      if (
-        readers.size !== 1 ||
-        !next ||
-        stored.has(last.id) ||
-        taken.has(next.id) ||
-        next.op.body.class !== "elementwise" ||
-        !shapesEqual(next.outputs[0]!.shape, type.shape)
-      )
-        break;
-      taken.add(next.id);
-      last = next;
-    }
-    if (last !== hero) rootOf.set(hero.id, last.id);
-  }
-  return rootOf;
-}
-
 /**
  * Adds to `stored` the inlineable nodes that must be in memory. Backwards first, because a node's readers decide; there the
  * cost of a value is that of all that could be computed along with it. Forwards then, where it is known what is not: what
@@ -184,7 +143,11 @@ function storeWhereNeeded(
     const isMove = node.op.body.class === "movement" && self[node.id]! < sharedCost;
     if (roots.size > 1 && total >= sharedCost && !(isMove && !carries(graph, node, stored)))
       return true;
-    return uses[node.id]!.some((use) => mustStore(graph, use, total));
+    if (uses[node.id]!.some((use) => mustStore(graph, use, total))) return true;
+    return (
+      uses[node.id]!.some(({ node: reader }) => isProduct(reader.op)) &&
+      isFinishedWithProduct(graph, node)
+    );
   };
   // What a view shows is in memory, too.
   const store = (node: Node): void => {
@@ -228,17 +191,6 @@ function storeWhereNeeded(
   }
 }
 
-/** The nodes between a hero and the root of its epilogue, hero and root excluded. */
-function epilogueMembers(
-  uses: readonly (readonly Use[])[],
-  epilogues: ReadonlyMap<number, number>,
-): ReadonlySet<number> {
-  const members = new Set<number>();
-  for (const [hero, root] of epilogues)
-    for (let at = uses[hero]![0]!.node.id; at !== root; at = uses[at]![0]!.node.id) members.add(at);
-  return members;
-}
-
 /** Whether a movement moves what is computed, not what is in memory, and has no more elements than that. */
 function carries(graph: Graph, node: Node, stored: ReadonlySet<number>): boolean {
   const size = ({ outputs }: Node): number => maxDim(shapeSize(outputs[0]!.shape));
@@ -267,7 +219,7 @@ function mustStore(graph: Graph, { node, operand }: Use, cost: number): boolean 
     case "primitive":
       return (
         !inlineOperands[body.primitive].includes(operand) ||
-        (withEpilogue.has(body.primitive) && cost >= productCost)
+        (isProduct(node.op) && cost >= productCost)
       );
     case "composite":
       return cost >= wholeCost;

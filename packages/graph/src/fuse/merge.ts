@@ -1,19 +1,23 @@
 /**
  * Joins loops over one shape into one kernel with several stores. In: groups in running order. Out: fewer, in running order: an
  * optimizer's moments and its parameter, or a norm's value kept for the backward pass and its scaled result, are read and
- * written once. A value that only its own kernel reads is no longer stored.
+ * written once. One of them may be a product, whose sums the others then take as they are finished: an activation and its gradients.
+ * A value that only its own kernel reads is no longer stored.
  */
 import type { Capabilities } from "../capabilities.ts";
 import type { Graph } from "../graph.ts";
 import { shapesEqual } from "../shape.ts";
+import { isProduct } from "./epilogue.ts";
 import type { Group } from "./group.ts";
 import { inputsOf } from "./group.ts";
 
 /** A group while others are joined to it. */
 interface Draft {
   readonly root: number;
-  readonly isLoop: boolean;
   readonly group: Group;
+  /** Whether all its values are computed element by element, if it is a product behind the sum. */
+  readonly joins: boolean;
+  product: number | undefined;
   nodes: Set<number>;
   stores: Set<number>;
   /** Drafts that read its values, and whose values it reads. */
@@ -26,7 +30,7 @@ export function mergeLoops(
   groups: readonly Group[],
   { maxBuffersPerKernel }: Capabilities,
 ): readonly Group[] {
-  const drafts = groups.map(draftOf);
+  const drafts = groups.map((group) => draftOf(graph, group));
   const producer = new Map<number, Draft>();
   for (const draft of drafts) producer.set(draft.root, draft);
   for (const draft of drafts)
@@ -40,29 +44,33 @@ export function mergeLoops(
   const live = new Set(drafts);
   // From the end: what a reader has taken in may bring its own sources along.
   for (const reader of drafts.toReversed()) {
-    if (!live.has(reader) || !reader.isLoop) continue;
+    if (!live.has(reader) || !reader.joins) continue;
     for (;;) {
       const source = [...reader.sources].find(
         (candidate) =>
-          candidate.isLoop &&
+          candidate.joins &&
+          (reader.product === undefined || candidate.product === undefined) &&
           shapesEqual(shapeOf(graph, candidate), shapeOf(graph, reader)) &&
           readsInPlace(graph, reader, candidate.stores) &&
           buffersOf(graph, reader, candidate) <= maxBuffersPerKernel &&
           !reachesIndirectly(candidate, reader),
       );
       if (!source) break;
-      absorb(reader, source, visible);
+      absorb(graph, reader, source, visible);
       live.delete(source);
     }
   }
   return inOrder([...live]).map(finish);
 }
 
-function draftOf(group: Group): Draft {
+function draftOf(graph: Graph, group: Group): Draft {
+  const { root, hero } = group;
+  const product = hero !== undefined && isProduct(graph.nodes[hero]!.op) ? hero : undefined;
   return {
-    root: group.root,
-    isLoop: group.hero === undefined && !group.alias,
+    root,
     group,
+    joins: product !== undefined || (hero === undefined && !group.alias),
+    product,
     nodes: new Set(group.nodes),
     stores: new Set(group.stores),
     readers: new Set(),
@@ -70,8 +78,9 @@ function draftOf(group: Group): Draft {
   };
 }
 
-const finish = ({ group, nodes, stores }: Draft): Group => ({
+const finish = ({ group, product, nodes, stores }: Draft): Group => ({
   ...group,
+  ...(product !== undefined && { hero: product }),
   nodes: [...nodes].toSorted((a, b) => a - b),
   stores: [...stores].toSorted((a, b) => a - b),
 });
@@ -131,7 +140,7 @@ function reachesIndirectly(from: Draft, to: Draft): boolean {
   return false;
 }
 
-function absorb(reader: Draft, source: Draft, visible: ReadonlySet<number>): void {
+function absorb(graph: Graph, reader: Draft, source: Draft, visible: ReadonlySet<number>): void {
   source.readers.delete(reader);
   reader.sources.delete(source);
   for (const other of source.readers) {
@@ -144,9 +153,17 @@ function absorb(reader: Draft, source: Draft, visible: ReadonlySet<number>): voi
     other.readers.add(reader);
     reader.sources.add(other);
   }
+  reader.product ??= source.product;
   for (const id of source.nodes) reader.nodes.add(id);
-  const stillRead = source.readers.size > 0;
-  for (const id of source.stores) if (stillRead || visible.has(id)) reader.stores.add(id);
+  const read = valuesRead(graph, source.readers);
+  for (const id of source.stores) if (read.has(id) || visible.has(id)) reader.stores.add(id);
+}
+
+function valuesRead(graph: Graph, readers: ReadonlySet<Draft>): ReadonlySet<number> {
+  const values = new Set<number>();
+  for (const { nodes } of readers)
+    for (const id of nodes) for (const { node } of graph.nodes[id]!.inputs) values.add(node);
+  return values;
 }
 
 /** Sources before readers, otherwise by position of the root. */

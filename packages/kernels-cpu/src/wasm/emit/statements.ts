@@ -14,7 +14,7 @@ import type { Value } from "./values.ts";
 
 /**
  * Binds a name to a value. What reads memory is read here, because a later store may change it; what changes is
- * kept in a local; the rest is computed where it is used.
+ * kept in a local, and so is what takes long to compute; the rest is computed where it is used.
  */
 function emitLet(k: KernelEmitter, name: string, value: Value): void {
   if (value.volatile) {
@@ -23,7 +23,7 @@ function emitLet(k: KernelEmitter, name: string, value: Value): void {
     k.bind(name, k.table.local(local, value.type, k.e.depth));
     return;
   }
-  if (value.loads) k.e.hold(value);
+  if (value.loads || value.costly) k.e.hold(value);
   k.bind(name, value);
 }
 
