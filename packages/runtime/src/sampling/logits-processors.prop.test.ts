@@ -12,7 +12,9 @@ const logit = fc.oneof(
 const logitRows = fc
   .oneof(
     fc.array(logit, { minLength: 1, maxLength: 12 }),
-    fc.constantFrom(127, 128, 129).chain((n) => fc.array(logit, { minLength: n, maxLength: n })),
+    fc
+      .constantFrom(127, 128, 129, 1300)
+      .chain((n) => fc.array(logit, { minLength: n, maxLength: n })),
   )
   .filter((row) => row.some((value) => value > -Infinity));
 const options: fc.Arbitrary<SamplingOptions> = fc.record(

@@ -81,13 +81,29 @@ export function normalize(weights: Float64Array): Float64Array {
   return weights;
 }
 
+/** The `k` largest values, ascending; NaN counts as least, and so does what is missing where there are fewer. */
+function topValues(values: ArrayLike<number>, k: number): Float64Array {
+  // Only what is above the k-th largest so far can move it, so few of many values are ever sorted.
+  const held = new Float64Array(2 * k).fill(-Infinity);
+  let count = 0;
+  let edge = -Infinity;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (!(value > edge)) continue;
+    held[count++] = value;
+    if (count < held.length) continue;
+    held.sort().copyWithin(0, k);
+    count = k;
+    edge = held[0]!;
+  }
+  return held.fill(-Infinity, count).sort().subarray(k);
+}
+
 /** Says of each index, asked in ascending order and once, whether it is among the k largest. */
 function topKeeper(logits: ArrayLike<number>, k: number): (index: number) => boolean {
-  const sorted = Float64Array.from(logits, (logit) => (logit > -Infinity ? logit : -Infinity));
-  sorted.sort();
-  const edge = sorted[sorted.length - k]!;
+  const edge = topValues(logits, k)[0]!;
   let ties = k;
-  for (let i = sorted.length - 1; i >= 0 && sorted[i]! > edge; i--) ties--;
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > edge) ties--;
   return (index) => {
     const logit = logits[index]!;
     if (logit === edge) return ties-- > 0;
@@ -95,21 +111,26 @@ function topKeeper(logits: ArrayLike<number>, k: number): (index: number) => boo
   };
 }
 
+/** How many of the likeliest tokens are looked at first; each time that they are too few, so many times as many. */
+const FRONT = 1024;
+const GROWTH = 16;
+
+/** How many of the largest weights together hold `share`. */
+function countHolding(weights: Float64Array, share: number): number {
+  for (let size = FRONT; ; size *= GROWTH) {
+    const front = topValues(weights, Math.min(size, weights.length));
+    let held = 0;
+    let count = 0;
+    while (count < front.length && held < share) held += front[front.length - ++count]!;
+    if (held >= share || front.length === weights.length) return count;
+  }
+}
+
 /** Zeroes all but the shortest run of likeliest tokens that holds `share`, in place. */
 function keepTopP(weights: Float64Array, logits: ArrayLike<number>, share: number): void {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  // All tokens below this weight together hold less than what may be cut, so none of them is needed.
-  const negligible = ((1 - share) * total) / weights.length;
-  const order: number[] = [];
-  for (let i = 0; i < weights.length; i++) if (weights[i]! >= negligible) order.push(i);
   // By logits, which differ even where temperature has made the weights equal.
-  order.sort((a, b) => logits[b]! - logits[a]! || a - b);
-  const kept = new Set<number>();
-  let held = 0;
-  for (const index of order) {
-    if (held >= share * total) break;
-    held += weights[index]!;
-    kept.add(index);
-  }
-  for (let i = 0; i < weights.length; i++) if (!kept.has(i)) weights[i] = 0;
+  const candidates = weights.map((weight, i) => (weight > 0 ? logits[i]! : -Infinity));
+  const kept = topKeeper(candidates, countHolding(weights, share * total));
+  for (let i = 0; i < weights.length; i++) if (!kept(i)) weights[i] = 0;
 }
