@@ -125,9 +125,9 @@ test("print shows the choices, then the module", () => {
   const text = createWasmBackend({ relaxedSimd: false, threads: 1 }).print(product);
   const choices = text.slice(0, text.indexOf("(module")).replace(/\d+ bytes,/, "… bytes,");
   expect(choices).toMatchInlineSnapshot(`
-    "wasm module of product: … bytes, 1 kernels, 1 calls, 640 bytes of scratch, products not fused
+    "wasm module of product: … bytes, 1 kernels, 1 calls, 1024 bytes of scratch, products not fused
     kernel 0 product, called 1 times
-      contract blocks of 6 rows, 8 columns, 8 deep; left read along depth, right along depth; body: 4 lanes
+      contract blocks of 12 rows, 8 columns, 8 deep; left read along depth, right along depth; body: 4 lanes
 
     "
   `);

@@ -97,11 +97,11 @@ describe.each(allLayouts)("%s", (layout) => {
 
   it("gives a row the same bits whatever rows come with it", async () => {
     const backend = createWasmBackend();
-    const most = 11;
+    const most = 23;
     const K = 262;
     const text = (m: number): string => product(layout, m, 13, K, { body: "acc" });
     const all = await runText(backend, text(most), { inputs: { p: identity(most) } });
-    for (const m of [1, 2, 4, 5]) {
+    for (const m of [1, 2, 4, 5, 6, 7, 8, 9, 10, 12]) {
       const x = fill("f32", parseKernel(text(most)).buffers[0]!.shape as number[], 0);
       const rows = layout === "both across" ? columnsOf(x, m) : firstRows(x, layout, m);
       const dtype = layout === "expressions" ? "bf16" : "f32";
@@ -164,6 +164,17 @@ describe("products", () => {
       [40, 300],
     ] as const)
       await check(text, { p: permutation(M) }, { M, K });
+  });
+
+  it.each(bodies)("of any number of rows beyond whole tiles, storing %s", async (body) => {
+    const layout = "both across";
+    const text = product(layout, "M", 17, 9, { head: "size M in 0..113", body });
+    for (const M of [5, 12, 13, 14, 15, 16, 17, 18, 97, 113])
+      for (const [program, sizes] of [
+        [text, { M }],
+        [product(layout, M, 17, 9, { body }), {}],
+      ] as const)
+        await check(program, { p: permutation(M) }, sizes);
   });
 
   const offsets = hostTensor("i32", [5], [0, 2, 2, 19, 30]);

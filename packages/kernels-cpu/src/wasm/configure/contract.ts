@@ -36,6 +36,11 @@ export interface ContractChoice {
 
 /** Rows of the inner tile of a product. */
 export const TILE_ROWS = 6;
+/** Rows of the last tiles, where rows do not divide by `TILE_ROWS`. */
+export const LOW_TILE_ROWS = 4;
+export type TileRows = typeof TILE_ROWS | typeof LOW_TILE_ROWS;
+/** Rows are low tiles' for each remainder: as few as leave a multiple of `TILE_ROWS`, with at most one row of a tile unused. */
+export const LOW_ROWS: readonly number[] = [0, 7, 8, 3, 4, 11];
 /** Columns of a tile, two registers. */
 export const TILE_COLUMNS = 8;
 
@@ -97,7 +102,7 @@ export function chooseContract(
     packLhs: packingAxis(lhs, rows.axis, depth.axis, shapes, lets),
     packRhs: packingAxis(rhs, columns.axis, depth.axis, shapes, lets),
     lanes: bodyInLanes({ axis: columns.axis, lets, varying: new Set([result]) }),
-    rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, TILE_ROWS)),
+    rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, TILE_ROWS * 2)),
     columnBlock: Math.max(
       TILE_COLUMNS,
       Math.min(

@@ -5,12 +5,12 @@
  */
 import type { Contract } from "@millrace/graph";
 import type { ContractChoice } from "../configure/contract.ts";
-import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import { LOW_ROWS, LOW_TILE_ROWS, TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import type { SumsOfBlock } from "./tile-sums.ts";
 import { directSums, finishBlock, fullPanels, tileStretches } from "./tile-sums.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import { fusedTiles, plainTiles, TILE_DEPTH } from "./micro-kernel.ts";
+import { TILE_DEPTH, tiles } from "./micro-kernel.ts";
 import { packPanels } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, productOf } from "./product.ts";
@@ -18,32 +18,20 @@ import type { Value } from "./values.ts";
 
 /** The product by tiles. */
 export function emitBlocked(k: KernelEmitter, product: Product): void {
-  const { f, e } = k;
   const { add, mul, groups } = arithmeticOf(k);
-  const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
-  const { rowBlock, columnBlock, streamColumns, depthBlock } = choice;
-  const direct = directSums(k, product);
-  const tiles = k.input.library.get(k.input.relaxed ? fusedTiles : plainTiles);
-  const padded = (size: Value): Value =>
-    size.kind === "constant" && size.value % TILE_DEPTH === 0
-      ? size
-      : mul(groups(size, TILE_DEPTH), TILE_DEPTH);
-  // Every block's depth is a whole number of steps when the depth is: then there is nothing to pad.
-  const whole = depth.length.kind === "constant" && depth.length.value % TILE_DEPTH === 0;
-  const paddedDepth = (size: Value): Value => (whole ? size : padded(size));
+  const { rows, columns, depth, rhs, choice, scratch } = product;
 
-  eachBlock(k, columns.length, columnBlock, (columnOffset, columnCount) => {
+  eachBlock(k, columns.length, choice.columnBlock, (columnOffset, columnCount) => {
     const firstColumn = add(columns.first, columnOffset);
     const columnPanels = groups(columnCount, TILE_COLUMNS);
     /** The packed right side, block by block in depth, panel by panel in columns. */
-    const rhsBlock = (depthOffset: Value): Value =>
+    const packed = (depthOffset: Value): Value =>
       add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), scratch.rhs);
 
-    eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
-      const steps = paddedDepth(depthCount);
+    eachDepthBlock(k, product, (depthOffset, depthCount, steps) => {
       packPanels(k, rhs, {
         width: TILE_COLUMNS,
-        address: rhsBlock(depthOffset),
+        address: packed(depthOffset),
         first: firstColumn,
         length: columnCount,
         multiple: columns.multiple ?? 1,
@@ -53,56 +41,110 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
         paddedDepth: steps,
       });
     });
-
-    eachBlock(k, rows.length, rowBlock, (rowOffset, rowCount) => {
-      const firstRow = add(rows.first, rowOffset);
-      const rowPanels = groups(rowCount, TILE_ROWS);
-      const block: SumsOfBlock = {
-        firstRow,
-        rows: rowCount,
-        fullRows: fullPanels(k, rows, rowCount, TILE_ROWS),
-        firstColumn,
-        columns: columnCount,
-        fullColumns: fullPanels(k, columns, columnCount, TILE_COLUMNS),
-      };
-      eachBlock(k, depth.length, depthBlock, (depthOffset, depthCount) => {
-        const steps = paddedDepth(depthCount);
-        packPanels(k, lhs, {
-          width: TILE_ROWS,
-          address: scratch.lhs,
-          first: firstRow,
-          length: rowCount,
-          multiple: rows.multiple ?? 1,
-          depthAxis: depth.axis,
-          firstDepth: add(depth.first, depthOffset),
-          depth: depthCount,
-          paddedDepth: steps,
-        });
-        eachBlock(k, columnCount, streamColumns, (offset, count) => {
-          const full = fullPanels(k, columns, count, TILE_COLUMNS);
-          each(k, rowPanels, (rowPanel) => {
-            const left = add(mul(rowPanel, steps, TILE_ROWS * 4), scratch.lhs);
-            const stretches = tileStretches(k, product, direct, block, rowPanel, {
-              offset,
-              count,
-              full,
-            });
-            for (const stretch of stretches) {
-              e.emit(left);
-              e.emit(add(left, mul(steps, TILE_ROWS * 4)));
-              e.emit(add(rhsBlock(depthOffset), mul(stretch.offset, steps, 4)));
-              e.emit(stretch.address);
-              e.emit(stretch.rowBytes);
-              e.emit(stretch.panels);
-              e.emit(depthOffset);
-              f.call(tiles);
-            }
-          });
-        });
-      });
-      finishBlock(k, product, direct, block);
+    eachBlock(k, rows.length, choice.rowBlock, (offset, count) => {
+      const block = { ...rows, first: add(rows.first, offset), length: count };
+      for (const part of rowParts(k, { ...product, rows: block }))
+        emitTiles(k, part, { first: firstColumn, count: columnCount, packed });
     });
   });
+}
+
+/** Blocks of the depth: offset, length, and the length that panels have. */
+function eachDepthBlock(
+  k: KernelEmitter,
+  { depth: { length }, choice }: Product,
+  body: (offset: Value, count: Value, steps: Value) => void,
+): void {
+  const { mul, groups } = arithmeticOf(k);
+  // Every block's depth is a whole number of steps when the depth is: then there is nothing to pad.
+  const whole = length.kind === "constant" && length.value % TILE_DEPTH === 0;
+  eachBlock(k, length, choice.depthBlock, (offset, count) =>
+    body(offset, count, whole ? count : mul(groups(count, TILE_DEPTH), TILE_DEPTH)),
+  );
+}
+
+/** The rows of a block that tiles of 6 take, and those that tiles of 4 take. */
+function rowParts(k: KernelEmitter, product: Product): readonly Product[] {
+  const { table } = k;
+  const { add, sub, min } = arithmeticOf(k);
+  const { rows } = product;
+  const { length, multiple = 1 } = rows;
+  if (length.kind === "constant" ? length.value % TILE_ROWS === 0 : multiple % TILE_ROWS === 0)
+    return [product];
+  const remainder = table.apply("rem", [length, table.integer(TILE_ROWS)]);
+  const fitting = LOW_ROWS.reduceRight<Value>((otherwise, low, at) => {
+    const isAt = table.apply("eq", [remainder, table.integer(at)]);
+    return table.apply("select", [isAt, table.integer(low), otherwise]);
+  }, table.integer(0));
+  const low = min(fitting, length);
+  const high = sub(length, low);
+  return [
+    { ...product, rows: { ...rows, length: high, multiple: TILE_ROWS } },
+    {
+      ...product,
+      rows: { ...rows, first: add(rows.first, high), length: low, multiple: 1 },
+      tileRows: LOW_TILE_ROWS,
+    },
+  ];
+}
+
+/** Columns of a product whose right side is packed: for each block of the depth where. */
+interface PackedColumns {
+  readonly first: Value;
+  readonly count: Value;
+  readonly packed: (depthOffset: Value) => Value;
+}
+
+/** The tiles of a block of rows, and the body on their sums. */
+function emitTiles(k: KernelEmitter, product: Product, right: PackedColumns): void {
+  const { f, e } = k;
+  const { add, mul, groups } = arithmeticOf(k);
+  const { rows, columns, depth, lhs, choice, scratch, tileRows } = product;
+  const direct = directSums(k, product);
+  const rowOfTiles = k.input.library.get(tiles(tileRows, k.input.relaxed));
+  const block: SumsOfBlock = {
+    firstRow: rows.first,
+    rows: rows.length,
+    fullRows: fullPanels(k, rows, rows.length, tileRows),
+    firstColumn: right.first,
+    columns: right.count,
+    fullColumns: fullPanels(k, columns, right.count, TILE_COLUMNS),
+  };
+  eachDepthBlock(k, product, (depthOffset, depthCount, steps) => {
+    packPanels(k, lhs, {
+      width: tileRows,
+      address: scratch.lhs,
+      first: rows.first,
+      length: rows.length,
+      multiple: rows.multiple ?? 1,
+      depthAxis: depth.axis,
+      firstDepth: add(depth.first, depthOffset),
+      depth: depthCount,
+      paddedDepth: steps,
+    });
+    eachBlock(k, right.count, choice.streamColumns, (offset, count) => {
+      const full = fullPanels(k, columns, count, TILE_COLUMNS);
+      each(k, groups(rows.length, tileRows), (rowPanel) => {
+        const left = add(mul(rowPanel, steps, tileRows * 4), scratch.lhs);
+        const stretches = tileStretches(k, product, direct, block, rowPanel, {
+          offset,
+          count,
+          full,
+        });
+        for (const stretch of stretches) {
+          e.emit(left);
+          e.emit(add(left, mul(steps, tileRows * 4)));
+          e.emit(add(right.packed(depthOffset), mul(stretch.offset, steps, 4)));
+          e.emit(stretch.address);
+          e.emit(stretch.rowBytes);
+          e.emit(stretch.panels);
+          e.emit(depthOffset);
+          f.call(rowOfTiles);
+        }
+      });
+    });
+  });
+  finishBlock(k, product, direct, block);
 }
 
 /** Sums of nothing: a product without depth still runs its body, on zeros. */

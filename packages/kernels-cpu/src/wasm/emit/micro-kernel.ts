@@ -1,10 +1,11 @@
 /**
  * The inner tiles of a matrix product, one row of them. In: a panel of A, [depth][6] floats, and panels of B, [depth][8], one after
  * the other, all padded with zeros. Out: for each panel of B 6 × 8 sums, written to or added to rows of C. Twelve accumulators, two
- * of B and one of A fill the sixteen vector registers; a wider tile spills in V8. Depth is a multiple of 4: the loop is unrolled
- * that often. The panel of A stays in the first cache, while B and the rows of C are read as streams.
+ * of B and one of A fill the sixteen vector registers; a wider tile spills in V8. Where rows do not divide by 6, the last tiles have
+ * 4 rows, and eight accumulators, the fewest that keep two multipliers busy. Depth is a multiple of 4: the loop is unrolled that often. The panel of A stays in the first cache, while B and the rows of C are read as streams.
  */
-import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import type { TileRows } from "../configure/contract.ts";
+import { TILE_COLUMNS } from "../configure/contract.ts";
 import type { FunctionBuilder, Local } from "./function-builder.ts";
 import type { LibraryFunction } from "./library.ts";
 
@@ -30,7 +31,7 @@ export function multiplyAdd(
   f.set(sum);
 }
 
-function body(f: FunctionBuilder, relaxed: boolean): void {
+function body(f: FunctionBuilder, height: TileRows, relaxed: boolean): void {
   const [a, aEnd, b, c, rowBytes, panels, accumulate] = f.params as [
     Local,
     Local,
@@ -40,12 +41,12 @@ function body(f: FunctionBuilder, relaxed: boolean): void {
     Local,
     Local,
   ];
-  const sums = Array.from({ length: TILE_ROWS * VECTORS }, () => f.local("v128"));
+  const sums = Array.from({ length: height * VECTORS }, () => f.local("v128"));
   const left = f.local("v128");
   const right = Array.from({ length: VECTORS }, () => f.local("v128"));
   const step = f.local("i32");
   f.loop({ start: 0, end: panels }, () => {
-    const rows = Array.from({ length: TILE_ROWS }, (_, row) => {
+    const rows = Array.from({ length: height }, (_, row) => {
       if (row === 0) return c;
       f.get(c);
       f.get(rowBytes);
@@ -80,7 +81,7 @@ function body(f: FunctionBuilder, relaxed: boolean): void {
           f.memory("v128.load", (unrolled * TILE_COLUMNS + i * 4) * 4);
           f.set(register);
         });
-        for (let row = 0; row < TILE_ROWS; row++) {
+        for (let row = 0; row < height; row++) {
           f.get(step);
           f.memory("v128.load32_splat", row * 4);
           f.set(left);
@@ -95,7 +96,7 @@ function body(f: FunctionBuilder, relaxed: boolean): void {
             );
           });
         }
-        f.increment(step, TILE_ROWS * 4);
+        f.increment(step, height * 4);
       }
       f.increment(b, TILE_DEPTH * TILE_COLUMNS * 4);
       f.get(step);
@@ -118,17 +119,11 @@ const signature = {
 } as const;
 
 /**
- * `(a, end of the panel a, b, c, bytes of a row of C, panels of B, accumulate)`. With fused steps each product is rounded
- * once less, or not, as the machine likes; without, results are the same everywhere.
+ * `(a, end of the panel a, b, c, bytes of a row of C, panels of B, accumulate)`, for panels of `height` rows. With fused steps each
+ * product is rounded once less, or not, as the machine likes; without, results are the same everywhere.
  */
-export const fusedTiles: LibraryFunction = {
-  name: "fused tiles",
+export const tiles = (height: TileRows, relaxed: boolean): LibraryFunction => ({
+  name: `${relaxed ? "fused" : "plain"} tiles of ${height} rows`,
   signature,
-  body: (f) => body(f, true),
-};
-/** The same with separate multiplication and addition. */
-export const plainTiles: LibraryFunction = {
-  name: "plain tiles",
-  signature,
-  body: (f) => body(f, false),
-};
+  body: (f) => body(f, height, relaxed),
+});

@@ -3,8 +3,8 @@
  * runs the statement's body. In: the kernel's emitter and a product statement. Out: helpers; no arithmetic of its own.
  */
 import type { Contract, Expr } from "@millrace/graph";
-import type { ContractChoice, PackingAxis } from "../configure/contract.ts";
-import { scratchLayout } from "../configure/contract.ts";
+import type { ContractChoice, PackingAxis, TileRows } from "../configure/contract.ts";
+import { scratchLayout, TILE_ROWS } from "../configure/contract.ts";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { boundsOf } from "./loop.ts";
@@ -30,6 +30,8 @@ export interface Operand {
 export interface Product {
   readonly statement: Contract;
   readonly choice: ContractChoice;
+  /** Rows of a tile, for all of `rows`. */
+  readonly tileRows: TileRows;
   readonly rows: Extent;
   readonly columns: Extent;
   readonly depth: Extent;
@@ -65,6 +67,7 @@ export function productOf(k: KernelEmitter, statement: Contract, choice: Contrac
   return {
     statement,
     choice,
+    tileRows: TILE_ROWS,
     rows: extentOf(k, statement.rows),
     columns: extentOf(k, statement.columns),
     depth: extentOf(k, statement.depth),

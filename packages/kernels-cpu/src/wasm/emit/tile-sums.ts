@@ -4,7 +4,7 @@
  * Panels that are not full always go the first way.
  */
 import type { Expr } from "@millrace/graph";
-import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import { TILE_COLUMNS } from "../configure/contract.ts";
 import type { IndexPart } from "../configure/merge-index.ts";
 import { mergeIndex } from "../configure/merge-index.ts";
 import { variesWith } from "../configure/stride.ts";
@@ -105,7 +105,7 @@ export interface TileStretch {
 /** Where the sums of a row of tiles are added up. A second stretch is a panel of columns that is not full, or nothing. */
 export function tileStretches(
   k: KernelEmitter,
-  { scratch, choice }: Product,
+  { scratch, choice, tileRows }: Product,
   direct: DirectSums | undefined,
   { firstRow, fullRows, firstColumn }: SumsOfBlock,
   rowPanel: Value,
@@ -113,7 +113,7 @@ export function tileStretches(
 ): readonly TileStretch[] {
   const { table } = k;
   const { add, sub, mul, groups } = arithmeticOf(k);
-  const ownRow = add(mul(rowPanel, TILE_ROWS * choice.columnBlock * 4), scratch.sums);
+  const ownRow = add(mul(rowPanel, tileRows * choice.columnBlock * 4), scratch.sums);
   const own = (column: Value): Value => add(ownRow, mul(column, 4));
   const ownBytes = table.integer(choice.columnBlock * 4);
   const panels = groups(count, TILE_COLUMNS);
@@ -121,7 +121,7 @@ export function tileStretches(
   const isFull = table.apply("lt", [rowPanel, fullRows.count]);
   const whereFull = (place: Value, otherwise: Value): Value =>
     fullRows.all ? place : table.apply("select", [isFull, place, otherwise]);
-  const place = direct.address(add(firstRow, mul(rowPanel, TILE_ROWS)), add(firstColumn, offset));
+  const place = direct.address(add(firstRow, mul(rowPanel, tileRows)), add(firstColumn, offset));
   const stretch: TileStretch = {
     offset,
     panels: full.count,
@@ -163,12 +163,12 @@ function finishPanels(
   { firstRow, rows, fullRows, firstColumn, columns, fullColumns }: SumsOfBlock,
 ): void {
   const { add, sub, mul } = arithmeticOf(k);
-  const { scratch, choice } = product;
+  const { scratch, choice, tileRows } = product;
   const from = (offset: Value): Product => ({
     ...product,
     scratch: { ...scratch, sums: add(scratch.sums, offset) },
   });
-  const [row, column] = [mul(fullRows.count, TILE_ROWS), mul(fullColumns.count, TILE_COLUMNS)];
+  const [row, column] = [mul(fullRows.count, tileRows), mul(fullColumns.count, TILE_COLUMNS)];
   if (!fullRows.all)
     runBody(k, from(mul(row, choice.columnBlock * 4)), {
       firstRow: add(firstRow, row),
