@@ -185,7 +185,7 @@ function printProgramConfiguration(program: Program, settings: Settings): string
     return lines ? `${head}\n${lines.replaceAll(/^/gm, "  ")}` : head;
   });
   const team = threads > 1 ? `, ${threads} threads` : "";
-  const scratch = scratchBytes(configurations) * threads;
+  const scratch = scratchBytes(configurations, threads);
   const head = `wasm module of ${program.name}: ${bytes.length} bytes, ${program.kernels.length} kernels, ${program.steps.length} calls, ${scratch} bytes of scratch, products ${relaxed ? "fused" : "not fused"}${team}`;
   return [head, ...kernels, "", disassemble(bytes)].join("\n");
 }
@@ -233,7 +233,7 @@ function placeProgram(
     );
     const numbered = numberMemories(memory, places);
     const addresses = places.map(({ address }) => address);
-    const scratch = memory.scratch(emitted.scratch * threads);
+    const scratch = memory.scratch(emitted.scratch);
     const constantTable = allocate(CONSTANT_TABLE_BYTES, `constants of ${program.name}`);
     const { control } = memory;
     const where = { addresses, memories: numbered.of, scratch, constantTable, control };

@@ -41,7 +41,7 @@ interface Kept {
 }
 
 /** Changes whenever the same program and options give another module. */
-const VERSION = 1;
+const VERSION = 2;
 
 function nameOf(key: string, { threads, relaxed, shared, divideFrom }: RunSettings): string {
   const products = relaxed ? "fused" : "plain";
@@ -62,7 +62,7 @@ function needsOf(
   { threads, divideFrom }: RunSettings,
 ): Needs {
   return {
-    scratch: scratchBytes(configurations),
+    scratch: scratchBytes(configurations, threads),
     work: dividedWork(program, configurations),
     from: divideFrom === 0 || threads === 1 ? 0 : teamFrom(program, configurations, threads),
   };

@@ -41,7 +41,7 @@ export interface TeamRun {
 }
 
 /** Nanoseconds of each thread's work up to which the calling thread takes part, and sees to nothing else meanwhile. */
-const BRIEF = 50_000_000;
+const BRIEF = 100_000_000;
 
 /** A module's entry. */
 export interface Entry {

@@ -20,11 +20,10 @@ it("divides what there is enough of", () => {
   expect(axisOf(4, 24, 100, 4096)).toBe("columns");
 });
 
-it("divides so that a thread packs less where there is enough of both", () => {
-  // Columns in two blocks: half of them need the left side once, all of them twice.
-  expect(axisOf(2, 1024, 1024, 1024)).toBe("columns");
-  expect(axisOf(2, 1024, 256, 256)).toBe("rows");
-  expect(axisOf(2, 256, 1024, 256)).toBe("columns");
+it("divides rows where there is enough of both", () => {
+  expect(axisOf(2, 1024, 1024, 1024)).toBe("rows");
+  expect(axisOf(2, 96, 4096, 256)).toBe("rows");
+  expect(axisOf(2, 90, 4096, 256)).toBe("columns");
 });
 
 it("leaves it to the run where the rows are not known", () => {

@@ -7,12 +7,14 @@ import type { Contract, Dim, Expr, Kernel, Statement } from "@millrace/graph";
 import { maxDim, visitExpr, visitStatements, expressionsOf } from "@millrace/graph";
 import { configure, nestOf } from "./configure.ts";
 import type { Choice, Configuration, Loop } from "./configure.ts";
-import type { ContractChoice } from "./contract.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./contract.ts";
 import { variesWith } from "./stride.ts";
 import { workOf } from "./work.ts";
 
-/** How a product is shared: its rows, its columns, or whichever suits the rows there are when it runs. */
+/**
+ * How a product is shared. By rows: all pack the right side together and take rows as they come. By columns, where rows are few: each
+ * packs its own. Either: whichever suits the rows there are when it runs.
+ */
 export type ProductAxis = "rows" | "columns" | "either";
 
 export type Division =
@@ -99,25 +101,13 @@ function isDivisible({ rows, columns, body }: Contract): boolean {
   return divisible;
 }
 
-/**
- * Rows and columns are as good where each thread gets many tiles of either: then what counts is how much it packs. Its part of the
- * one side, all of the other, and the left side once for each block of columns.
- */
-function productAxis(
-  { rows, columns }: Contract,
-  { columnBlock }: ContractChoice,
-  threads: number,
-): ProductAxis {
+/** Rows, unless they are too few for an even split and there are more columns. */
+function productAxis({ rows, columns }: Contract, threads: number): ProductAxis {
   const m = rows.extent;
   if (typeof m !== "number") return "either";
-  const n = maxDim(columns.extent);
-  const [rowTiles, columnTiles] = [Math.ceil(m / TILE_ROWS), Math.ceil(n / TILE_COLUMNS)];
+  const columnTiles = Math.ceil(maxDim(columns.extent) / TILE_COLUMNS);
   const even = EVEN_TILES * threads;
-  const packed = (ownRows: number, ownColumns: number): number =>
-    ownRows * Math.ceil(ownColumns / columnBlock) + ownColumns;
-  if (Math.min(rowTiles, columnTiles) >= even)
-    return packed(m / threads, n) < packed(m, n / threads) ? "rows" : "columns";
-  return rowTiles >= Math.min(columnTiles, even) ? "rows" : "columns";
+  return Math.ceil(m / TILE_ROWS) >= Math.min(columnTiles, even) ? "rows" : "columns";
 }
 
 function divideStatement(
@@ -128,7 +118,7 @@ function divideStatement(
   const choice = choices.get(statement);
   if (statement.kind === "contract" && choice?.kind === "contract")
     return isDivisible(statement)
-      ? { kind: "product", by: productAxis(statement, choice, threads) }
+      ? { kind: "product", by: productAxis(statement, threads) }
       : undefined;
   if (statement.kind !== "loop" || statement.order !== "parallel") return undefined;
   const loops = nestOf(statement);

@@ -16,8 +16,29 @@ import type { Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, productOf } from "./product.ts";
 import type { Value } from "./values.ts";
 
+/** Runs `body` for stretches of a length that together are all of it: each stretch's offset, and how much of it there is. */
+type Stretches = (length: Value, most: number, body: (offset: Value, size: Value) => void) => void;
+
+/** What a product by tiles leaves to those who share it. */
+export interface Sharing {
+  readonly eachPacked: Stretches;
+  readonly eachRows: Stretches;
+  /** After a block is packed, and when nobody needs it any more. */
+  readonly meet: () => void;
+}
+
+const unshared = (k: KernelEmitter): Sharing => ({
+  eachPacked: (length, _, body) => body(k.table.integer(0), length),
+  eachRows: (length, most, body) => eachBlock(k, length, most, body),
+  meet: () => undefined,
+});
+
 /** The product by tiles. */
-export function emitBlocked(k: KernelEmitter, product: Product): void {
+export function emitBlocked(
+  k: KernelEmitter,
+  product: Product,
+  { eachPacked, eachRows, meet }: Sharing = unshared(k),
+): void {
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, rhs, choice, scratch } = product;
 
@@ -28,24 +49,29 @@ export function emitBlocked(k: KernelEmitter, product: Product): void {
     const packed = (depthOffset: Value): Value =>
       add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), scratch.rhs);
 
-    eachDepthBlock(k, product, (depthOffset, depthCount, steps) => {
-      packPanels(k, rhs, {
-        width: TILE_COLUMNS,
-        address: packed(depthOffset),
-        first: firstColumn,
-        length: columnCount,
-        multiple: columns.multiple ?? 1,
-        depthAxis: depth.axis,
-        firstDepth: add(depth.first, depthOffset),
-        depth: depthCount,
-        paddedDepth: steps,
-      });
-    });
-    eachBlock(k, rows.length, choice.rowBlock, (offset, count) => {
+    eachPacked(columnCount, choice.columnBlock, (offset, count) =>
+      eachDepthBlock(k, product, (depthOffset, depthCount, steps) => {
+        packPanels(k, rhs, {
+          width: TILE_COLUMNS,
+          address: add(packed(depthOffset), mul(offset, steps, 4)),
+          first: add(firstColumn, offset),
+          length: count,
+          multiple: columns.multiple ?? 1,
+          depthAxis: depth.axis,
+          firstDepth: add(depth.first, depthOffset),
+          depth: depthCount,
+          paddedDepth: steps,
+        });
+      }),
+    );
+    meet();
+
+    eachRows(rows.length, choice.rowBlock, (offset, count) => {
       const block = { ...rows, first: add(rows.first, offset), length: count };
       for (const part of rowParts(k, { ...product, rows: block }))
         emitTiles(k, part, { first: firstColumn, count: columnCount, packed });
     });
+    meet();
   });
 }
 

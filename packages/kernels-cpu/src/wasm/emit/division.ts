@@ -10,6 +10,7 @@ import type { ContractChoice } from "../configure/contract.ts";
 import type { Loop } from "../configure/configure.ts";
 import { EVEN_TILES, LINE } from "../configure/divide.ts";
 import type { Division, ProductAxis } from "../configure/divide.ts";
+import type { Sharing } from "./contract.ts";
 import { choosePath, clearSums, emitBlocked, knownRows } from "./contract.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { Local } from "./function-builder.ts";
@@ -96,12 +97,66 @@ function partOf(k: KernelEmitter, extent: Extent, grain: number): Extent {
   return { axis, first: add(first, start), length: sub(end, start), multiple: even ? grain : 1 };
 }
 
-/** Divides rows or columns, whichever the rows of this run allow. Each thread packs what it needs of the other. */
+/** A product whose right side is packed where all threads read it. */
+function inShared(k: KernelEmitter, product: Product): Product {
+  const { rows, columns, scratch } = product;
+  const inPanels = (extent: Extent, width: number): Extent => {
+    const { length } = extent;
+    const even = length.kind === "constant" && length.value % width === 0;
+    return { ...extent, multiple: even ? width : 1 };
+  };
+  return {
+    ...product,
+    rows: inPanels(rows, TILE_ROWS),
+    columns: inPanels(columns, TILE_COLUMNS),
+    scratch: { ...scratch, rhs: k.table.integer(k.input.scratch.shared) },
+  };
+}
+
+/** Columns whose panels are packed together, as `packPanels` does it fastest. */
+const PACKED_COLUMNS = 4 * TILE_COLUMNS;
+
+/** Threads pack the right side together, and take rows of the left one, each as it comes for them. */
+function asTheyCome(k: KernelEmitter): Sharing {
+  const { f, e, table } = k;
+  const { sub } = arithmeticOf(k);
+  const team = teamOf(k);
+  const each =
+    (grain: number): Sharing["eachRows"] =>
+    (length, most, body) =>
+      f.block((done) =>
+        // Not even with the smallest stretches there are more turns.
+        e.loop({ start: 0, end: k.bound(length), step: grain }, () => {
+          e.emit(length);
+          f.i32(most);
+          f.i32(grain);
+          f.call(team.take);
+          const start = f.save("i32");
+          f.get(start);
+          e.emit(length);
+          f.op("i32.ge_s");
+          f.brIf(done);
+          const offset = table.local(start, "i32", e.depth, { natural: true });
+          e.emit(sub(length, offset));
+          f.i32(most);
+          f.i32(grain);
+          f.call(team.stretch);
+          body(offset, table.local(f.save("i32"), "i32", e.depth, { natural: true }));
+        }),
+      );
+  return {
+    eachPacked: each(PACKED_COLUMNS),
+    eachRows: each(TILE_ROWS),
+    meet: () => f.call(team.barrier),
+  };
+}
+
+/** Shares rows or columns, whichever the rows of this run allow. */
 function emitBlockedPart(k: KernelEmitter, product: Product, by: ProductAxis): void {
   const { f, e } = k;
   switch (by) {
     case "rows":
-      emitBlocked(k, { ...product, rows: partOf(k, product.rows, TILE_ROWS) });
+      emitBlocked(k, inShared(k, product), asTheyCome(k));
       break;
     case "columns":
       emitBlocked(k, { ...product, columns: partOf(k, product.columns, TILE_COLUMNS) });

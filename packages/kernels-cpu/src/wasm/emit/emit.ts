@@ -27,7 +27,7 @@ export interface EmitOptions {
   readonly addresses: readonly number[];
   /** Number of the memory of each of the program's buffers; absent where all are in memory 0, as everything else is. */
   readonly memories?: readonly number[] | undefined;
-  /** Byte address of `scratchBytes` of memory for each thread, which no buffer uses. */
+  /** Byte address of `scratchBytes` of memory, which no buffer uses. */
   readonly scratch: number;
   /** Byte address of `CONSTANT_TABLE_BYTES` of memory for this module. */
   readonly constantTable: number;
@@ -53,22 +53,34 @@ export function memoryName(i: number): string {
 /** Most pages of a memory; a shared memory says how far it may grow. */
 const MAX_PAGES = 65536;
 
-/** A thread's memory for these configurations: what their products pack into, then their arrays. */
-function scratchOf(configurations: readonly TeamConfiguration[]): Omit<Scratch, "address"> {
+/** Memory for these configurations: what their products pack into, then their arrays. Addresses are counted from the beginning. */
+function scratchOf(configurations: readonly TeamConfiguration[]): Scratch {
+  let shared = 0;
   let products = 0;
   let arrays = 0;
-  for (const { body, choices } of configurations) {
-    for (const choice of choices.values())
-      if (choice.kind === "contract") products = Math.max(products, scratchLayout(choice).bytes);
+  for (const { body, choices, divisions } of configurations) {
+    for (const [statement, choice] of choices) {
+      if (choice.kind !== "contract") continue;
+      const { rhs, bytes } = scratchLayout(choice);
+      const division = divisions.get(statement);
+      const by = division?.kind === "product" ? division.by : "columns";
+      if (by !== "columns") shared = Math.max(shared, bytes - rhs);
+      products = Math.max(products, by === "rows" ? rhs : bytes);
+    }
     arrays = Math.max(arrays, placeArrays(body).bytes);
   }
-  const before = Math.ceil(products / 64) * 64;
-  return { arrays: before, bytes: before + arrays };
+  const aligned = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+  const before = aligned(products);
+  return { shared: 0, address: aligned(shared), arrays: before, bytes: before + arrays };
 }
 
-/** Memory that these configurations need beside buffers, in bytes for each thread. */
-export function scratchBytes(configurations: readonly TeamConfiguration[]): number {
-  return scratchOf(configurations).bytes;
+/** Memory that these configurations need beside buffers, in bytes. */
+export function scratchBytes(
+  configurations: readonly TeamConfiguration[],
+  threads: number,
+): number {
+  const { address, bytes } = scratchOf(configurations);
+  return address + bytes * threads;
 }
 
 /** The configuration of each of a program's kernels for a team of threads. */
@@ -170,7 +182,12 @@ export function emitProgram(
   const library = new Library(module, options.constantTable);
   const team = threads > 1 ? defineTeam(module, options.control) : undefined;
   const sizes = program.sizes.map((symbol) => symbol.name);
-  const scratch = { address: options.scratch, ...scratchOf(configurations) };
+  const places = scratchOf(configurations);
+  const scratch = {
+    ...places,
+    shared: options.scratch + places.shared,
+    address: options.scratch + places.address,
+  };
   const parts = { module, library, sizes, scratch, team, relaxed };
   const functionOf = defineKernels(parts, program, configurations, memories);
   const log = clock && new StepLog(clock, options.stepLog!, program.steps.length, team?.thread);

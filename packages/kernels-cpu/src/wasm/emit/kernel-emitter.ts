@@ -39,8 +39,10 @@ export type Meaning =
   | { readonly kind: "value"; readonly value: Value }
   | { readonly kind: "variable"; readonly local: Local; readonly type: ScalarType };
 
-/** Memory that products pack into and arrays lie in: `bytes` for each thread, one after the other. */
+/** Memory that products pack into and arrays lie in: what the threads share, then `bytes` for each, one after the other. */
 export interface Scratch {
+  /** Address of what they share: the right side of a product that they pack together. */
+  readonly shared: number;
   readonly address: number;
   readonly bytes: number;
   /** Where a thread's arrays begin, counted from the beginning of its memory. */

@@ -328,6 +328,7 @@ export const atomicOpcodes = {
   "i32.atomic.store": [0xfe0017, 2],
   "i32.atomic.rmw.add": [0xfe001e, 2],
   "i32.atomic.rmw.sub": [0xfe0025, 2],
+  "i32.atomic.rmw.cmpxchg": [0xfe0048, 2],
 } as const;
 
 export type AtomicOp = keyof typeof atomicOpcodes;

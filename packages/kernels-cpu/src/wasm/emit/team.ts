@@ -1,6 +1,6 @@
 /**
  * What a module holds for the threads that run it in step. In: the address of a few words of shared memory. Out: who a thread is, its
- * share of a range, and a barrier. Each thread has an instance of the module over the same memory. Who waits at a barrier
+ * share of a range, or what it takes of one, and a barrier. Each thread has an instance of the module over the same memory. Who waits at a barrier
  * spins for a while, since the others mostly are not far behind, and sleeps after that; when a thread has failed, the others
  * trap at their next barrier instead of waiting for it.
  * A thread that has slept for longer than it is told to traps as well, and leaves `GAVE_UP` behind.
@@ -22,12 +22,20 @@ export interface Team {
   readonly barrier: FunctionRef;
   /** `(length, grain, part)`: where the given thread's stretch of `length` iterations begins, a multiple of `grain`. */
   readonly share: FunctionRef;
+  /**
+   * `(length, most, grain)`: where the stretch begins that this thread takes next of `length` iterations, or a number that is not below
+   * `length` when all are taken. Threads that are faster take more of them. All meet before they take of something else.
+   */
+  readonly take: FunctionRef;
+  /**
+   * `(left, most, grain)`: how long a stretch is with so many iterations left, itself included: `most` at first, then less and less,
+   * so that all threads are done at about the same time; a multiple of `grain` but for the end.
+   */
+  readonly stretch: FunctionRef;
   /** `(at, units, weight)`: how many tiles of `weight` units begin before `at`, of a stretch of `units`. */
   readonly tilesBefore: FunctionRef;
 }
 
-/** Turns before a waiting thread sleeps; each takes about a nanosecond. */
-const SPINS = 10_000;
 const SECOND = 1_000_000_000n;
 /** What a wait returns when its time is over. */
 const TIMED_OUT = 2;
@@ -59,6 +67,11 @@ function wordsAt(f: FunctionBuilder, control: number): Words {
 
 function barrierBody(f: FunctionBuilder, threads: Global, run: Global, words: Words): void {
   const { atomic, load, add } = words;
+  const clear = (word: "arrived" | "taken"): void => {
+    f.i32(0);
+    f.i32(0);
+    atomic(word, "i32.atomic.store");
+  };
   const trapIfAborted = (): void => {
     load("aborted");
     f.globalGet(run);
@@ -68,7 +81,10 @@ function barrierBody(f: FunctionBuilder, threads: Global, run: Global, words: Wo
   f.globalGet(threads);
   f.i32(1);
   f.op("i32.eq");
-  f.ifElse(() => f.op("return"));
+  f.ifElse(() => {
+    clear("taken");
+    f.op("return");
+  });
   // The phase is read first: a failure from here on changes it, and one before is seen now.
   load("phase");
   const phase = f.save("i32");
@@ -80,9 +96,8 @@ function barrierBody(f: FunctionBuilder, threads: Global, run: Global, words: Wo
   f.op("i32.eq");
   f.ifElse(
     () => {
-      f.i32(0);
-      f.i32(0);
-      atomic("arrived", "i32.atomic.store");
+      clear("arrived");
+      clear("taken");
       add("phase", 1);
       f.op("drop");
       load("sleeping");
@@ -102,7 +117,7 @@ function waitForPhase(f: FunctionBuilder, phase: Local, words: Words): void {
   const { atomic, load, add } = words;
   const spins = f.local("i32");
   const seconds = f.local("i32");
-  f.i32(SPINS);
+  load("spins");
   f.set(spins);
   f.i32(0);
   f.set(seconds);
@@ -175,6 +190,73 @@ function shareBody(f: FunctionBuilder, threads: Global): void {
   f.op("i32.lt_u", "select");
 }
 
+/** `min(left, most)` for one thread; else that of a fraction of what is left, but at least `grain`. */
+function stretchBody(f: FunctionBuilder, threads: Global): void {
+  const [left, most, grain] = f.params as [Local, Local, Local];
+  const least = (a: Local, b: Local): void => {
+    f.get(a);
+    f.get(b);
+    f.get(a);
+    f.get(b);
+    f.op("i32.lt_s", "select");
+  };
+  f.globalGet(threads);
+  f.i32(1);
+  f.op("i32.gt_s");
+  f.ifElse(() => {
+    // Half of what would be even, in grains, rounded up.
+    f.get(left);
+    f.globalGet(threads);
+    f.get(grain);
+    f.op("i32.mul");
+    f.i32(2);
+    f.op("i32.mul");
+    const even = f.save("i32");
+    f.get(even);
+    f.op("i32.add");
+    f.i32(1);
+    f.op("i32.sub");
+    f.get(even);
+    f.op("i32.div_u");
+    f.get(grain);
+    f.op("i32.mul");
+    const part = f.save("i32");
+    least(part, most);
+    f.set(most);
+  });
+  least(left, most);
+}
+
+function takeBody(f: FunctionBuilder, stretch: FunctionRef, words: Words): void {
+  const [length, most, grain] = f.params as [Local, Local, Local];
+  f.repeat((again) => {
+    words.load("taken");
+    const start = f.save("i32");
+    f.get(start);
+    f.get(length);
+    f.op("i32.lt_s");
+    f.ifElse(() => {
+      f.i32(0);
+      f.get(start);
+      f.get(start);
+      f.get(length);
+      f.get(start);
+      f.op("i32.sub");
+      f.get(most);
+      f.get(grain);
+      f.call(stretch);
+      f.op("i32.add");
+      words.atomic("taken", "i32.atomic.rmw.cmpxchg");
+      f.get(start);
+      f.op("i32.ne");
+      f.brIf(again);
+    });
+    f.get(start);
+    f.op("return");
+  });
+  f.op("unreachable");
+}
+
 /** `ceil(min(max(at, 0), units) / weight)`. */
 function tilesBeforeBody(f: FunctionBuilder): void {
   const [at, units, weight] = f.params as [Local, Local, Local];
@@ -204,6 +286,7 @@ export function defineTeam(module: ModuleBuilder, control: number): Team {
   const threads = module.global("i32", 1, true);
   const run = module.global("i32", 0, true);
   const three = { params: ["i32", "i32", "i32"], results: ["i32"] } as const;
+  const stretch = module.define(three, (f) => stretchBody(f, threads));
   return {
     thread,
     threads,
@@ -215,6 +298,8 @@ export function defineTeam(module: ModuleBuilder, control: number): Team {
       barrierBody(f, threads, run, wordsAt(f, control)),
     ),
     share: module.define(three, (f) => shareBody(f, threads)),
+    take: module.define(three, (f) => takeBody(f, stretch, wordsAt(f, control))),
+    stretch,
     tilesBefore: module.define(three, tilesBeforeBody),
   };
 }

@@ -14,10 +14,13 @@ export const controlWords = {
   run: 192,
   aborted: 256,
   patience: 320,
+  spins: 384,
+  /** How much of what the threads take as they come is taken; 0 after each barrier. */
+  taken: 448,
 } as const;
 
 /** Bytes that the words take. */
-export const CONTROL_BYTES = 384;
+export const CONTROL_BYTES = 512;
 
 /** What `patience` is after a thread gave up. */
 export const GAVE_UP = -1;
@@ -26,16 +29,22 @@ function word(memory: WebAssembly.Memory, control: number, name: keyof typeof co
   return { words: new Int32Array(memory.buffer), at: (control + controlWords[name]) / 4 };
 }
 
-/**
- * Before a run, when no thread is at work. A thread that sleeps at a barrier gives up after `patience` seconds; with 0 it waits until
- * it is told to.
- */
-export function beginRun(memory: WebAssembly.Memory, control: number, patience: number): void {
+/** How long threads wait at a barrier. */
+export interface Waiting {
+  /** Turns before a thread sleeps; each takes about a nanosecond. */
+  readonly spins: number;
+  /** Seconds that a thread sleeps before it gives up; with 0 it sleeps until it is woken. */
+  readonly patience: number;
+}
+
+/** Before a run, when no thread is at work. */
+export function beginRun(memory: WebAssembly.Memory, control: number, waiting: Waiting): void {
   const run = word(memory, control, "run");
   Atomics.add(run.words, run.at, 1);
-  for (const [name, value] of [["arrived", 0] as const, ["patience", patience] as const]) {
+  const values = { ...waiting, arrived: 0, taken: 0 };
+  for (const name of ["spins", "patience", "arrived", "taken"] as const) {
     const { words, at } = word(memory, control, name);
-    Atomics.store(words, at, value);
+    Atomics.store(words, at, values[name]);
   }
 }
 

@@ -8,7 +8,7 @@ import type { Imports } from "./clock.ts";
 import { abortTeam, beginRun, gaveUp } from "./control.ts";
 import type { Order, Report } from "./messages.ts";
 import type { StartThread, Thread } from "./thread.ts";
-import { mayBlock, startThread } from "./thread.ts";
+import { availableThreads, mayBlock, startThread } from "./thread.ts";
 import { Turns } from "./turns.ts";
 
 /** A program as the threads need it. */
@@ -28,6 +28,11 @@ export interface TeamJob {
   readonly store: symbol;
   readonly program: TeamProgram;
 }
+
+/** Turns of waiting before a thread sleeps. Being woken takes some 50 µs, in which a processor has nothing else to do. */
+const SPINS = 100_000;
+/** The same where threads run on one processor in turns: whoever is waited for may need that one. */
+const SPINS_IN_TURNS = 10_000;
 
 type Outcome =
   | Exclude<Report, { kind: "ready" }>
@@ -107,6 +112,8 @@ export class Gang {
   readonly #stores: Set<symbol> = new Set();
   readonly #lingerMs: number;
   readonly #patience: number;
+  /** Each thread has a processor of its own, so that one that waits takes nothing from another one. */
+  readonly #awake: boolean;
   readonly #members: Member[] = [];
 
   /**
@@ -122,6 +129,7 @@ export class Gang {
     this.#start = start;
     this.#lingerMs = lingerMs;
     this.#patience = patience;
+    this.#awake = size <= availableThreads();
   }
 
   /**
@@ -149,12 +157,15 @@ export class Gang {
     takePart: (() => void) | undefined,
   ): Promise<void> {
     const { name, memory, control } = program;
-    beginRun(memory, control, takePart ? this.#patience : 0);
+    beginRun(memory, control, {
+      spins: this.#awake ? SPINS : SPINS_IN_TURNS,
+      patience: takePart ? this.#patience : 0,
+    });
     const [first, report] = takePart ? ([1, "failure"] as const) : ([0, "always"] as const);
     const others = members.map(async (member, i) => {
       const thread = first + i;
       member.learn(id, program);
-      const place = { thread, threads: this.size, sizes, report };
+      const place = { thread, threads: this.size, sizes, report, awake: this.#awake };
       const outcome = await member.perform({ kind: "run", program: id, ...place });
       if (outcome.kind === "ended") abortTeam(memory, control);
       return outcome;

@@ -28,6 +28,8 @@ export type Order =
       readonly sizes: readonly number[];
       /** Whether it is reported that all went well. */
       readonly report: "always" | "failure";
+      /** Whether to stay awake for a while afterwards. */
+      readonly awake: boolean;
     };
 
 /** From a thread. */

@@ -18,16 +18,33 @@ interface Line {
   listen(take: (order: Order) => void): void;
 }
 
+/** Milliseconds that a thread stays awake for the next order, which it then has some 50 µs earlier. */
+const AWAKE_MS = 0.1;
+
 function openLine(): Line {
-  const port =
-    typeof process === "object"
-      ? process.getBuiltinModule("node:worker_threads").parentPort
-      : undefined;
-  if (port)
+  const threads =
+    typeof process === "object" ? process.getBuiltinModule("node:worker_threads") : undefined;
+  const port = threads?.parentPort;
+  if (port) {
+    const soon = (): Order | undefined => {
+      const end = performance.now() + AWAKE_MS;
+      do {
+        const received = threads.receiveMessageOnPort(port);
+        if (received) return received.message as Order;
+      } while (performance.now() < end);
+      return undefined;
+    };
     return {
       post: (report) => port.postMessage(report),
-      listen: (take) => void port.on("message", take),
+      listen: (take) =>
+        void port.on("message", (first: Order) => {
+          for (let order: Order | undefined = first; order;) {
+            take(order);
+            order = order.kind === "run" && order.awake ? soon() : undefined;
+          }
+        }),
     };
+  }
   const scope = globalThis as unknown as MessagePort;
   return {
     post: (report) => scope.postMessage(report),
