@@ -13,25 +13,10 @@ import type { KernelEmitter } from "./kernel-emitter.ts";
 import { TILE_DEPTH, tiles } from "./micro-kernel.ts";
 import { packPanels } from "./packing.ts";
 import type { Product } from "./product.ts";
+import type { Sharing } from "./sharing.ts";
+import { unshared } from "./sharing.ts";
 import { arithmeticOf, each, eachBlock, productOf } from "./product.ts";
 import type { Value } from "./values.ts";
-
-/** Runs `body` for stretches of a length that together are all of it: each stretch's offset, and how much of it there is. */
-type Stretches = (length: Value, most: number, body: (offset: Value, size: Value) => void) => void;
-
-/** What a product by tiles leaves to those who share it. */
-export interface Sharing {
-  readonly eachPacked: Stretches;
-  readonly eachRows: Stretches;
-  /** After a block is packed, and when nobody needs it any more. */
-  readonly meet: () => void;
-}
-
-const unshared = (k: KernelEmitter): Sharing => ({
-  eachPacked: (length, _, body) => body(k.table.integer(0), length),
-  eachRows: (length, most, body) => eachBlock(k, length, most, body),
-  meet: () => undefined,
-});
 
 /** The product by tiles. */
 export function emitBlocked(

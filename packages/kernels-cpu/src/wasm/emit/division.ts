@@ -10,7 +10,6 @@ import type { ContractChoice } from "../configure/contract.ts";
 import type { Loop } from "../configure/configure.ts";
 import { EVEN_TILES, LINE } from "../configure/divide.ts";
 import type { Division, ProductAxis } from "../configure/divide.ts";
-import type { Sharing } from "./contract.ts";
 import { choosePath, clearSums, emitBlocked, knownRows } from "./contract.ts";
 import { emitFewRows } from "./few-rows.ts";
 import type { Local } from "./function-builder.ts";
@@ -18,18 +17,9 @@ import type { KernelEmitter } from "./kernel-emitter.ts";
 import { boundsOf, plainLoop } from "./loop.ts";
 import type { Extent, Product } from "./product.ts";
 import { arithmeticOf, productOf } from "./product.ts";
+import { asTheyCome, inShared, teamOf } from "./sharing.ts";
 import { emitStatement } from "./statements.ts";
-import type { Team } from "./team.ts";
 import type { Value } from "./values.ts";
-
-function teamOf(k: KernelEmitter): Team {
-  const { team, kernel } = k.input;
-  if (team) return team;
-  throw new InternalError({
-    what: "a kernel is divided without a team",
-    where: `kernel ${kernel.name}`,
-  });
-}
 
 const valueOf = (k: KernelEmitter, bound: number | Local): Value =>
   typeof bound === "number"
@@ -95,60 +85,6 @@ function partOf(k: KernelEmitter, extent: Extent, grain: number): Extent {
   const [start, end] = [valueOf(k, share.start), valueOf(k, share.end)];
   const even = length.kind === "constant" && length.value % grain === 0;
   return { axis, first: add(first, start), length: sub(end, start), multiple: even ? grain : 1 };
-}
-
-/** A product whose right side is packed where all threads read it. */
-function inShared(k: KernelEmitter, product: Product): Product {
-  const { rows, columns, scratch } = product;
-  const inPanels = (extent: Extent, width: number): Extent => {
-    const { length } = extent;
-    const even = length.kind === "constant" && length.value % width === 0;
-    return { ...extent, multiple: even ? width : 1 };
-  };
-  return {
-    ...product,
-    rows: inPanels(rows, TILE_ROWS),
-    columns: inPanels(columns, TILE_COLUMNS),
-    scratch: { ...scratch, rhs: k.table.integer(k.input.scratch.shared) },
-  };
-}
-
-/** Columns whose panels are packed together, as `packPanels` does it fastest. */
-const PACKED_COLUMNS = 4 * TILE_COLUMNS;
-
-/** Threads pack the right side together, and take rows of the left one, each as it comes for them. */
-function asTheyCome(k: KernelEmitter): Sharing {
-  const { f, e, table } = k;
-  const { sub } = arithmeticOf(k);
-  const team = teamOf(k);
-  const each =
-    (grain: number): Sharing["eachRows"] =>
-    (length, most, body) =>
-      f.block((done) =>
-        // Not even with the smallest stretches there are more turns.
-        e.loop({ start: 0, end: k.bound(length), step: grain }, () => {
-          e.emit(length);
-          f.i32(most);
-          f.i32(grain);
-          f.call(team.take);
-          const start = f.save("i32");
-          f.get(start);
-          e.emit(length);
-          f.op("i32.ge_s");
-          f.brIf(done);
-          const offset = table.local(start, "i32", e.depth, { natural: true });
-          e.emit(sub(length, offset));
-          f.i32(most);
-          f.i32(grain);
-          f.call(team.stretch);
-          body(offset, table.local(f.save("i32"), "i32", e.depth, { natural: true }));
-        }),
-      );
-  return {
-    eachPacked: each(PACKED_COLUMNS),
-    eachRows: each(TILE_ROWS),
-    meet: () => f.call(team.barrier),
-  };
 }
 
 /** Shares rows or columns, whichever the rows of this run allow. */

@@ -1,0 +1,93 @@
+/**
+ * How a product by tiles is shared. In: the kernel's emitter. Out: loops over what a thread packs and over the rows it multiplies: all
+ * of them for a thread alone, or those that it takes while others take theirs. Which thread takes what shows in the time only.
+ */
+import { InternalError } from "@millrace/graph";
+import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import type { KernelEmitter } from "./kernel-emitter.ts";
+import type { Extent, Product } from "./product.ts";
+import { arithmeticOf, eachBlock } from "./product.ts";
+import type { Team } from "./team.ts";
+import type { Value } from "./values.ts";
+
+/** Runs `body` for stretches of a length that together are all of it: each stretch's offset, and how much of it there is. */
+type Stretches = (length: Value, most: number, body: (offset: Value, size: Value) => void) => void;
+
+/** What a product by tiles leaves to those who share it. */
+export interface Sharing {
+  readonly eachPacked: Stretches;
+  readonly eachRows: Stretches;
+  /** After a block is packed, and when nobody needs it any more. */
+  readonly meet: () => void;
+}
+
+/** For a thread alone, which needs nobody to meet. */
+export const unshared = (k: KernelEmitter): Sharing => ({
+  eachPacked: (length, _, body) => body(k.table.integer(0), length),
+  eachRows: (length, most, body) => eachBlock(k, length, most, body),
+  meet: () => undefined,
+});
+
+/** The threads that a kernel is divided among. */
+export function teamOf(k: KernelEmitter): Team {
+  const { team, kernel } = k.input;
+  if (team) return team;
+  throw new InternalError({
+    what: "a kernel is divided without a team",
+    where: `kernel ${kernel.name}`,
+  });
+}
+
+/** A product whose right side is packed where all threads read it. */
+export function inShared(k: KernelEmitter, product: Product): Product {
+  const { rows, columns, scratch } = product;
+  const inPanels = (extent: Extent, width: number): Extent => {
+    const { length } = extent;
+    const even = length.kind === "constant" && length.value % width === 0;
+    return { ...extent, multiple: even ? width : 1 };
+  };
+  return {
+    ...product,
+    rows: inPanels(rows, TILE_ROWS),
+    columns: inPanels(columns, TILE_COLUMNS),
+    scratch: { ...scratch, rhs: k.table.integer(k.input.scratch.shared) },
+  };
+}
+
+/** Columns whose panels are packed together, as `packPanels` does it fastest. */
+const PACKED_COLUMNS = 4 * TILE_COLUMNS;
+
+/** Threads pack the right side together, and take rows of the left one, each as it comes for them. */
+export function asTheyCome(k: KernelEmitter): Sharing {
+  const { f, e, table } = k;
+  const { sub } = arithmeticOf(k);
+  const team = teamOf(k);
+  const each =
+    (grain: number): Sharing["eachRows"] =>
+    (length, most, body) =>
+      f.block((done) =>
+        // Not even with the smallest stretches there are more turns.
+        e.loop({ start: 0, end: k.bound(length), step: grain }, () => {
+          e.emit(length);
+          f.i32(most);
+          f.i32(grain);
+          f.call(team.take);
+          const start = f.save("i32");
+          f.get(start);
+          e.emit(length);
+          f.op("i32.ge_s");
+          f.brIf(done);
+          const offset = table.local(start, "i32", e.depth, { natural: true });
+          e.emit(sub(length, offset));
+          f.i32(most);
+          f.i32(grain);
+          f.call(team.stretch);
+          body(offset, table.local(f.save("i32"), "i32", e.depth, { natural: true }));
+        }),
+      );
+  return {
+    eachPacked: each(PACKED_COLUMNS),
+    eachRows: each(TILE_ROWS),
+    meet: () => f.call(team.barrier),
+  };
+}
