@@ -15,13 +15,21 @@ import {
 } from "./dot-call.ts";
 import { QUAD, QUAD_DEPTH, recordOf } from "./dot-codes.ts";
 import type { FunctionBuilder, FunctionRef, Local } from "./function-builder.ts";
-import type { GroupOperands, IntegerDotSpec, Sums } from "./group-sums.ts";
-import { emitSums, foldPair, foldQuad, inHalves, weightBytes } from "./group-sums.ts";
+import type { Constants, GroupOperands, IntegerDotSpec, Sums } from "./group-sums.ts";
+import {
+  emitSums,
+  foldPair,
+  foldQuad,
+  inHalves,
+  startConstants,
+  weightBytes,
+} from "./group-sums.ts";
 import type { Library } from "./library.ts";
 import { multiplyAdd } from "./micro-kernel.ts";
 
-/** Sums of a group that are on their way at once. */
-const COLUMNS_TOGETHER = 4;
+/** Weight rows of a quad on their way at once: so many as registers are enough for. */
+const columnsTogether = ({ format, rows }: IntegerDotSpec): number =>
+  format === "int4" ? 2 : 4 / rows;
 
 /** How much of a depth is in records of four groups: those whose scales are found by one load. */
 export const quadDepth = (group: number, depth: number): number =>
@@ -40,13 +48,17 @@ interface Moving extends GroupOperands {
 function addToTotal(
   f: FunctionBuilder,
   spec: IntegerDotSpec,
+  { ones }: Constants,
   sums: Local,
   total: Local,
   correction: () => void,
   scales: readonly [() => void, () => void],
 ): void {
   f.get(sums);
-  if (inHalves(spec)) f.op("i32x4.extadd_pairwise_i16x8_s");
+  if (inHalves(spec)) {
+    f.get(ones);
+    f.op("i32x4.dot_i16x8_s");
+  }
   if (spec.format === "int4") {
     correction();
     f.op("i32x4.add");
@@ -73,25 +85,30 @@ function emitQuad(
   pushScales: (column: number) => void,
 ): void {
   const { format } = spec;
-  const { xs, weights, totals } = moving;
+  const { xs, weights, totals, constants } = moving;
   const record = recordOf(format, QUAD);
-  const together = COLUMNS_TOGETHER / xs.length;
+  const together = columnsTogether(spec);
   for (let first = 0; first < weights.length; first += together) {
     const some = { ...moving, weights: weights.slice(first, first + together) };
     const pair = (group: number): Sums =>
       foldPair(f, spec, emitSums(f, spec, some, group), emitSums(f, spec, some, group + 1));
     const sums = foldQuad(f, spec, pair(0), pair(2));
+    const held = (offset: number): readonly (() => void)[] =>
+      xs.map((x) => {
+        f.get(x);
+        f.memory("v128.load", offset);
+        const loaded = f.save("v128");
+        return () => f.get(loaded);
+      });
+    const corrections = held(record.corrections);
+    const factors = held(record.scales);
     sums.forEach((ofColumn, column) => {
       pushScales(first + column);
       const scales = f.save("v128");
       ofColumn.forEach((sum, row) => {
-        const load = (offset: number) => (): void => {
-          f.get(xs[row]!);
-          f.memory("v128.load", offset);
-        };
         const total = totals[first + column]![row]!;
-        const both = [() => f.get(scales), load(record.scales)] as const;
-        addToTotal(f, spec, sum, total, load(record.corrections), both);
+        const both = [() => f.get(scales), factors[row]!] as const;
+        addToTotal(f, spec, constants, sum, total, corrections[row]!, both);
       });
     });
   }
@@ -102,7 +119,7 @@ function emitQuad(
 /** One group: its sum is spread over the lanes. */
 function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): void {
   const { format, scalesMemory } = spec;
-  const { xs, weights, scales, totals } = moving;
+  const { xs, weights, scales, totals, constants } = moving;
   const record = recordOf(format, 1);
   emitSums(f, spec, moving, 0).forEach((ofColumn, column) =>
     ofColumn.forEach((sum, row) => {
@@ -113,6 +130,7 @@ function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): vo
       addToTotal(
         f,
         spec,
+        constants,
         sum,
         totals[column]![row]!,
         () => {
@@ -130,8 +148,6 @@ function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): vo
 function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
   const { format, rows, group, depth, scalesMemory } = spec;
   const given = dotParameters(f);
-  f.i32x4(0x0f0f0f0f);
-  const low = f.save("v128");
   const xs = rowsOf(f, given, rows);
   const moving: Moving = {
     xs,
@@ -143,7 +159,7 @@ function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
         return f.save("v128");
       }),
     ),
-    low,
+    constants: startConstants(f),
   };
   const { scales } = moving;
   /** Repeats until the first row of x has moved on by so many bytes; no loop for one turn. */

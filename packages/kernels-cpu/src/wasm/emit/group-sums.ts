@@ -27,11 +27,19 @@ export interface IntegerDotSpec extends DotMemories {
   readonly relaxed: boolean;
 }
 
-/** Where a group's codes are: rows of x and of weights, and a register with the lower halves of all bytes. */
+/** Registers that loops need, made before them. */
+export interface Constants {
+  /** The lower halves of all bytes. */
+  readonly low: Local;
+  /** 1 in all 16-bit lanes. */
+  readonly ones: Local;
+}
+
+/** Where a group's codes are: rows of x and of weights. */
 export interface GroupOperands {
   readonly xs: readonly Local[];
   readonly weights: readonly Local[];
-  readonly low: Local;
+  readonly constants: Constants;
 }
 
 /** A register for each weight row and row of x, `[column][row]`. */
@@ -41,25 +49,41 @@ export type Sums = readonly (readonly Local[])[];
 export const inHalves = ({ format, relaxed }: IntegerDotSpec): boolean =>
   format === "int4" && relaxed;
 
-/** Pushes some of 32 weights, those that meet register `i` of x's codes. */
-function pushWeights(
+export function startConstants(f: FunctionBuilder): Constants {
+  f.i32x4(0x0f0f0f0f);
+  const low = f.save("v128");
+  f.i32x4(0x00010001);
+  return { low, ones: f.save("v128") };
+}
+
+/** The registers of x's codes that meet a group, together where their weights come from one load. */
+const unitsOf: Readonly<Record<IntegerFormat, readonly (readonly number[])[]>> = {
+  int8: [[0], [1], [2], [3]],
+  int4: [[0, 1]],
+};
+
+/** Loads the weights that meet the registers of `unit`; they are pushed later. */
+function widen(
   f: FunctionBuilder,
   { format, memory }: IntegerDotSpec,
-  { weights: [weight, offset], low }: { weights: readonly [Local, number]; low: Local },
-  i: number,
-): void {
+  { low }: Constants,
+  [weight, offset]: readonly [Local, number],
+  unit: readonly number[],
+): readonly (() => void)[] {
   f.get(weight);
-  if (format === "int8") {
-    f.memory("v128.load8x8_s", offset + i * 8, 0, memory);
-    return;
-  }
-  f.memory("v128.load", offset, 0, memory);
-  if (i > 0) {
-    f.i32(4);
-    f.op("i16x8.shr_u");
-  }
-  f.get(low);
-  f.op("v128.and");
+  if (format === "int8") f.memory("v128.load8x8_s", offset + unit[0]! * 8, 0, memory);
+  else f.memory("v128.load", offset, 0, memory);
+  const loaded = f.save("v128");
+  if (format === "int8") return [() => f.get(loaded)];
+  return unit.map((half) => () => {
+    f.get(loaded);
+    if (half > 0) {
+      f.i32(4);
+      f.op("i16x8.shr_u");
+    }
+    f.get(low);
+    f.op("v128.and");
+  });
 }
 
 /** Pushes the sums of products of x's codes with widened weights, next to each other. */
@@ -89,28 +113,33 @@ function pushProducts(
 export function emitSums(
   f: FunctionBuilder,
   spec: IntegerDotSpec,
-  { xs, weights, low }: GroupOperands,
+  { xs, weights, constants }: GroupOperands,
   group: number,
 ): Sums {
   const { format } = spec;
   const sums = weights.map(() => xs.map(() => f.local("v128")));
-  for (let i = 0; i < codeBytes[format] / 16; i++) {
-    const left = xs.map((x) => {
-      f.get(x);
-      f.memory("v128.load", group * codeBytes[format] + i * 16);
-      return f.save("v128");
-    });
+  for (const unit of unitsOf[format]) {
+    const left = xs.map((x) =>
+      unit.map((register) => {
+        f.get(x);
+        f.memory("v128.load", group * codeBytes[format] + register * 16);
+        return f.save("v128");
+      }),
+    );
     weights.forEach((weight, column) => {
-      pushWeights(f, spec, { weights: [weight, group * weightBytes[format]], low }, i);
-      const right = f.save("v128");
-      left.forEach((x, row) => {
-        const sum = sums[column]![row]!;
-        pushProducts(f, spec, x, right);
-        if (i > 0) {
-          f.get(sum);
-          f.op(inHalves(spec) ? "i16x8.add" : "i32x4.add");
-        }
-        f.set(sum);
+      const place = [weight, group * weightBytes[format]] as const;
+      widen(f, spec, constants, place, unit).forEach((push, i) => {
+        push();
+        const right = f.save("v128");
+        left.forEach((codes, row) => {
+          const sum = sums[column]![row]!;
+          pushProducts(f, spec, codes[i]!, right);
+          if (unit[i]! > 0) {
+            f.get(sum);
+            f.op(inHalves(spec) ? "i16x8.add" : "i32x4.add");
+          }
+          f.set(sum);
+        });
       });
     });
   }
