@@ -35,8 +35,8 @@ const layouts = {
 } as const;
 type Layout = keyof typeof layouts;
 
-/** What is stored of a sum: itself, where tiles add up right there, or more. */
-const bodies = ["acc", "acc + s[j]"] as const;
+/** What is stored of a sum: itself or with an addend, where tiles add up right there, or more. */
+const bodies = ["acc", "acc + s[j]", "r[i, j] + acc"] as const;
 
 /** A product in which the sizes are numbers, or symbols. */
 function product(
@@ -58,7 +58,7 @@ function product(
         .replace("N", String(n))
         .replace("K", String(k)),
     );
-  return `kernel k { ${head} read x: ${type(xType)} read w: ${type(wType)} read s: f32[${n}] read p: i32[${m}] write y: f32[${m}, ${n}]
+  return `kernel k { ${head} read x: ${type(xType)} read w: ${type(wType)} read s: f32[${n}] read r: f32[${m}, ${n}] read p: i32[${m}] write y: f32[${m}, ${n}]
     contract rows i < ${m}, columns j < ${n}, depth k < ${k} lhs ${x} rhs ${w}
     result acc { store y[i, j] = ${body} } }`;
 }
@@ -85,7 +85,7 @@ describe.each(allLayouts)("%s", (layout) => {
       [13, 5, 131],
     ];
     for (const [i, [m, n, k]] of some.entries())
-      await check(product(layout, m, n, k, { body: bodies[i % 2]! }), { p: permutation(m) });
+      await check(product(layout, m, n, k, { body: bodies[i % 3]! }), { p: permutation(m) });
     const size = fc.integer({ min: 1, max: 40 });
     await fc.assert(
       fc.asyncProperty(size, size, size, fc.constantFrom(...bodies), (m, n, k, body) =>
@@ -95,26 +95,29 @@ describe.each(allLayouts)("%s", (layout) => {
     );
   });
 
-  it("gives a row the same bits whatever rows come with it", async () => {
-    const backend = createWasmBackend();
-    const most = 23;
-    const K = 262;
-    const text = (m: number): string => product(layout, m, 13, K, { body: "acc" });
-    const all = await runText(backend, text(most), { inputs: { p: identity(most) } });
-    for (const m of [1, 2, 4, 5, 6, 7, 8, 9, 10, 12]) {
-      const x = fill("f32", parseKernel(text(most)).buffers[0]!.shape as number[], 0);
-      const rows = layout === "both across" ? columnsOf(x, m) : firstRows(x, layout, m);
-      const dtype = layout === "expressions" ? "bf16" : "f32";
-      const w = parseKernel(text(most)).buffers[1]!;
-      const inputs = {
-        p: identity(m),
-        x: hostTensor(dtype, rows.shape, rows.data as Float32Array),
-        w: fill(w.dtype, w.shape as number[], 1),
-      };
-      const some = await runText(backend, text(m), { inputs });
-      expect(some["y"]!.data).toEqual(all["y"]!.data.subarray(0, m * 13));
-    }
-  });
+  it.each(bodies)(
+    "gives a row the same bits whatever rows come with it, storing %s",
+    async (body) => {
+      const backend = createWasmBackend();
+      const most = 23;
+      const K = 262;
+      const text = (m: number): string => product(layout, m, 13, K, { body });
+      const all = await runText(backend, text(most), { inputs: { p: identity(most) } });
+      for (const m of [1, 2, 4, 5, 6, 7, 8, 9, 10, 12]) {
+        const x = fill("f32", parseKernel(text(most)).buffers[0]!.shape as number[], 0);
+        const rows = layout === "both across" ? columnsOf(x, m) : firstRows(x, layout, m);
+        const dtype = layout === "expressions" ? "bf16" : "f32";
+        const w = parseKernel(text(most)).buffers[1]!;
+        const inputs = {
+          p: identity(m),
+          x: hostTensor(dtype, rows.shape, rows.data as Float32Array),
+          w: fill(w.dtype, w.shape as number[], 1),
+        };
+        const some = await runText(backend, text(m), { inputs });
+        expect(some["y"]!.data).toEqual(all["y"]!.data.subarray(0, m * 13));
+      }
+    },
+  );
 });
 
 const identity = (length: number): HostTensor =>

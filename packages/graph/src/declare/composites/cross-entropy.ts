@@ -76,7 +76,7 @@ export const crossEntropyOp: OpDefinition<Record<string, never>> = defineOp({
       const axis = logits.shape.length - 1;
       const column = iota(logits.builder, "i32", [vocabulary(logits)], 0);
       const chosen = eq(broadcastTo(column, logits.shape, [axis]), perRow(labels!, logits));
-      parts.push(mul(weight, select(chosen, sub(probability, 1), probability)));
+      parts.push(mul(weight, sub(probability, select(chosen, 1, 0))));
     }
     if (ctLogSum) parts.push(mul(perRow(ctLogSum, logits), probability));
     const [first, second] = parts;

@@ -108,7 +108,7 @@ interface PackedColumns {
 
 /** The tiles of a block of rows, and the body on their sums. */
 function emitTiles(k: KernelEmitter, product: Product, right: PackedColumns): void {
-  const { f, e } = k;
+  const { f, e, table } = k;
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, choice, scratch, tileRows } = product;
   const direct = directSums(k, product);
@@ -133,6 +133,9 @@ function emitTiles(k: KernelEmitter, product: Product, right: PackedColumns): vo
       depth: depthCount,
       paddedDepth: steps,
     });
+    const isLast = table.apply("eq", [add(depthOffset, depthCount), depth.length]);
+    const whereLast = (addend: Value): Value =>
+      table.apply("select", [isLast, addend, table.integer(0)]);
     eachBlock(k, right.count, choice.streamColumns, (offset, count) => {
       const full = fullPanels(k, columns, count, TILE_COLUMNS);
       each(k, groups(rows.length, tileRows), (rowPanel) => {
@@ -150,6 +153,8 @@ function emitTiles(k: KernelEmitter, product: Product, right: PackedColumns): vo
           e.emit(stretch.rowBytes);
           e.emit(stretch.panels);
           e.emit(depthOffset);
+          e.emit(whereLast(stretch.addend));
+          e.emit(stretch.addendBytes);
           f.call(rowOfTiles);
         }
       });

@@ -32,7 +32,9 @@ export function multiplyAdd(
 }
 
 function body(f: FunctionBuilder, height: TileRows, relaxed: boolean): void {
-  const [a, aEnd, b, c, rowBytes, panels, accumulate] = f.params as [
+  const [a, aEnd, b, c, rowBytes, panels, accumulate, addend, addendBytes] = f.params as [
+    Local,
+    Local,
     Local,
     Local,
     Local,
@@ -45,17 +47,25 @@ function body(f: FunctionBuilder, height: TileRows, relaxed: boolean): void {
   const left = f.local("v128");
   const right = Array.from({ length: VECTORS }, () => f.local("v128"));
   const step = f.local("i32");
-  f.loop({ start: 0, end: panels }, () => {
-    const rows = Array.from({ length: height }, (_, row) => {
-      if (row === 0) return c;
-      f.get(c);
-      f.get(rowBytes);
+  /** The addresses of a tile's rows. */
+  const rowsOf = (first: Local, bytes: Local): readonly Local[] =>
+    Array.from({ length: height }, (_, row) => {
+      if (row === 0) return first;
+      f.get(first);
+      f.get(bytes);
       f.i32(row);
       f.op("i32.mul", "i32.add");
       return f.save("i32");
     });
-    const eachSum = (visit: (sum: Local, row: Local, offset: number) => void): void =>
-      sums.forEach((sum, i) => visit(sum, rows[Math.floor(i / VECTORS)]!, (i % VECTORS) * 16));
+  f.get(addend);
+  const adds = f.save("i32");
+  f.loop({ start: 0, end: panels }, () => {
+    const rows = rowsOf(c, rowBytes);
+    const eachSum = (
+      visit: (sum: Local, row: Local, offset: number) => void,
+      of: readonly Local[] = rows,
+    ): void =>
+      sums.forEach((sum, i) => visit(sum, of[Math.floor(i / VECTORS)]!, (i % VECTORS) * 16));
     f.get(accumulate);
     f.ifElse(
       () =>
@@ -104,6 +114,20 @@ function body(f: FunctionBuilder, height: TileRows, relaxed: boolean): void {
       f.op("i32.ne");
       f.brIf(again);
     });
+    f.get(adds);
+    f.ifElse(() => {
+      eachSum(
+        (sum, row, offset) => {
+          f.get(sum);
+          f.get(row);
+          f.memory("v128.load", offset);
+          f.op("f32x4.add");
+          f.set(sum);
+        },
+        rowsOf(addend, addendBytes),
+      );
+      f.increment(addend, TILE_COLUMNS * 4);
+    });
     eachSum((sum, row, offset) => {
       f.get(row);
       f.get(sum);
@@ -114,13 +138,14 @@ function body(f: FunctionBuilder, height: TileRows, relaxed: boolean): void {
 }
 
 const signature = {
-  params: ["i32", "i32", "i32", "i32", "i32", "i32", "i32"],
+  params: ["i32", "i32", "i32", "i32", "i32", "i32", "i32", "i32", "i32"],
   results: [],
 } as const;
 
 /**
- * `(a, end of the panel a, b, c, bytes of a row of C, panels of B, accumulate)`, for panels of `height` rows. With fused steps each
- * product is rounded once less, or not, as the machine likes; without, results are the same everywhere.
+ * `(a, end of the panel a, b, c, bytes of a row of C, panels of B, accumulate, addend, bytes of its rows)`, for panels of `height` rows.
+ * To the finished sums those of an addend are added, unless its address is 0. With fused steps each product is rounded once less, or
+ * not, as the machine likes; without, results are the same everywhere.
  */
 export const tiles = (height: TileRows, relaxed: boolean): LibraryFunction => ({
   name: `${relaxed ? "fused" : "plain"} tiles of ${height} rows`,

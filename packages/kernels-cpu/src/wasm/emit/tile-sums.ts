@@ -1,7 +1,7 @@
 /**
  * Where the sums of a block are added up, and what is done with them. In: a product. Out: for each tile an address: in memory of the
- * thread's own, from which the statement's body takes them, or, where the body only stores them in rows, right where they belong.
- * Panels that are not full always go the first way.
+ * thread's own, from which the statement's body takes them, or, where the body only stores them in rows, or adds something in memory
+ * first, right where they belong. Panels that are not full always go the first way.
  */
 import type { Expr } from "@millrace/graph";
 import { TILE_COLUMNS } from "../configure/contract.ts";
@@ -13,36 +13,68 @@ import type { Extent, Product } from "./product.ts";
 import { arithmeticOf, runBody } from "./product.ts";
 import type { Value } from "./values.ts";
 
-export interface DirectSums {
+/** A matrix in memory with the rows and columns of a product; the columns of a row are neighbours. */
+interface Matrix {
   readonly rowBytes: Value;
-  /** Address of the sum of a row and a column; the columns of a row are neighbours. */
   readonly address: (row: Value, column: Value) => Value;
 }
 
-const isAxis = (part: IndexPart | undefined, axis: string): boolean =>
-  part?.index.kind === "axis" && part.index.name === axis;
+/** Where sums are added up, and what is then added to them. */
+export interface DirectSums extends Matrix {
+  readonly addend?: Matrix;
+}
 
 const dependsOn = (expr: Expr, axis: string): boolean =>
   variesWith(expr, { axis, lets: new Map(), varying: new Set() });
 
 /** Undefined where the body does more than that, or there is nothing to add up. */
 export function directSums(k: KernelEmitter, product: Product): DirectSums | undefined {
-  const { statement, rows, columns, depth } = product;
+  const { statement, depth, choice } = product;
   const [store, ...rest] = statement.body;
   if (store?.kind !== "store" || rest.length > 0) return undefined;
-  if (store.value.kind !== "local" || store.value.name !== statement.result) return undefined;
   if (depth.length.kind === "constant" && depth.length.value === 0) return undefined;
-  const { dtype, shape, strides, memory } = k.buffer(store.buffer);
+  const place = matrixOf(k, product, store);
+  if (!place || isSum(product, store.value)) return place;
+  if (store.value.kind !== "apply" || store.value.op !== "add") return undefined;
+  const [other, ...more] = store.value.args.filter((arg) => !isSum(product, arg));
+  if (other?.kind !== "load" || more.length > 0) return undefined;
+  // What is added to may be what is read: then it must not be overwritten by sums of a part of the depth.
+  if (other.buffer === store.buffer && choice.maxDepth > choice.depthBlock) return undefined;
+  const addend = matrixOf(k, product, other);
+  return addend && { ...place, addend };
+}
+
+const isSum = ({ statement }: Product, value: Expr): boolean =>
+  value.kind === "local" && value.name === statement.result;
+
+/** Whether an index is an axis, or that much further. */
+function movesAlong(part: IndexPart | undefined, axis: string): boolean {
+  if (!part) return false;
+  const { index } = part;
+  const terms = index.kind === "apply" && index.op === "add" ? index.args : [index];
+  const isAxis = (term: Expr): boolean => term.kind === "axis" && term.name === axis;
+  return (
+    terms.filter((term) => dependsOn(term, axis)).every(isAxis) && terms.filter(isAxis).length === 1
+  );
+}
+
+/** The elements that a store writes, or a load reads, if they are such a matrix. */
+function matrixOf(
+  k: KernelEmitter,
+  { rows, columns }: Product,
+  { buffer, index }: { readonly buffer: string; readonly index: readonly Expr[] },
+): Matrix | undefined {
+  const { dtype, shape, strides, memory } = k.buffer(buffer);
   // Tiles know one memory, that of the thread's own sums.
   if (dtype !== "f32" || memory !== 0) return undefined;
-  const parts = mergeIndex(store.index, shape);
-  const row = parts.find((part) => isAxis(part, rows.axis));
+  const parts = mergeIndex(index, shape);
+  const row = parts.find((part) => movesAlong(part, rows.axis));
   const column = parts.at(-1);
-  if (!row || !isAxis(column, columns.axis) || column!.dimension !== shape.length - 1)
+  if (!row || !movesAlong(column, columns.axis) || column!.dimension !== shape.length - 1)
     return undefined;
-  const others = parts.filter((part) => part !== row && part !== column);
-  if (others.some(({ index }) => [rows, columns].some(({ axis }) => dependsOn(index, axis))))
-    return undefined;
+  const isStill = (part: IndexPart, axis: string): boolean => !dependsOn(part.index, axis);
+  if (!parts.every((part) => part === row || isStill(part, rows.axis))) return undefined;
+  if (!parts.every((part) => part === column || isStill(part, columns.axis))) return undefined;
   const { add, mul } = arithmeticOf(k);
   return {
     rowBytes: mul(strides[row.dimension]!, 4),
@@ -51,7 +83,7 @@ export function directSums(k: KernelEmitter, product: Product): DirectSums | und
       k.scoped(() => {
         k.bind(rows.axis, rowIndex);
         k.bind(columns.axis, columnIndex);
-        const access = k.access(store.buffer, store.index);
+        const access = k.access(buffer, index);
         address = add(access.address, access.offset);
       });
       return address!;
@@ -100,6 +132,9 @@ export interface TileStretch {
   /** Where the sums of the first tile begin, and the bytes from one row of them to the next. */
   readonly address: Value;
   readonly rowBytes: Value;
+  /** What is added to the sums once they are finished, likewise; 0 is nothing. */
+  readonly addend: Value;
+  readonly addendBytes: Value;
 }
 
 /** Where the sums of a row of tiles are added up. A second stretch is a panel of columns that is not full, or nothing. */
@@ -117,23 +152,24 @@ export function tileStretches(
   const own = (column: Value): Value => add(ownRow, mul(column, 4));
   const ownBytes = table.integer(choice.columnBlock * 4);
   const panels = groups(count, TILE_COLUMNS);
-  if (!direct) return [{ offset, panels, address: own(offset), rowBytes: ownBytes }];
+  const nothing = table.integer(0);
+  const alone = { rowBytes: ownBytes, addend: nothing, addendBytes: nothing };
+  if (!direct) return [{ offset, panels, address: own(offset), ...alone }];
   const isFull = table.apply("lt", [rowPanel, fullRows.count]);
   const whereFull = (place: Value, otherwise: Value): Value =>
     fullRows.all ? place : table.apply("select", [isFull, place, otherwise]);
-  const place = direct.address(add(firstRow, mul(rowPanel, tileRows)), add(firstColumn, offset));
+  const first = [add(firstRow, mul(rowPanel, tileRows)), add(firstColumn, offset)] as const;
   const stretch: TileStretch = {
     offset,
     panels: full.count,
-    address: whereFull(place, own(offset)),
+    address: whereFull(direct.address(...first), own(offset)),
     rowBytes: whereFull(direct.rowBytes, ownBytes),
+    addend: direct.addend ? whereFull(direct.addend.address(...first), nothing) : nothing,
+    addendBytes: direct.addend?.rowBytes ?? nothing,
   };
   if (full.all) return [stretch];
   const rest = add(offset, mul(full.count, TILE_COLUMNS));
-  return [
-    stretch,
-    { offset: rest, panels: sub(panels, full.count), address: own(rest), rowBytes: ownBytes },
-  ];
+  return [stretch, { offset: rest, panels: sub(panels, full.count), address: own(rest), ...alone }];
 }
 
 /** Runs the body on the sums that are not where they belong yet: all of them, or those of panels that are not full. */
