@@ -25,9 +25,10 @@ export const CONTROL_BYTES = 512;
 /** What `patience` is after a thread gave up. */
 export const GAVE_UP = -1;
 
-function word(memory: WebAssembly.Memory, control: number, name: keyof typeof controlWords) {
-  return { words: new Int32Array(memory.buffer), at: (control + controlWords[name]) / 4 };
-}
+const at = (name: keyof typeof controlWords): number => controlWords[name] / 4;
+
+const wordsOf = (memory: WebAssembly.Memory, control: number): Int32Array =>
+  new Int32Array(memory.buffer, control, CONTROL_BYTES / 4);
 
 /** How long threads wait at a barrier. */
 export interface Waiting {
@@ -38,30 +39,30 @@ export interface Waiting {
 }
 
 /** Before a run, when no thread is at work. */
-export function beginRun(memory: WebAssembly.Memory, control: number, waiting: Waiting): void {
-  const run = word(memory, control, "run");
-  Atomics.add(run.words, run.at, 1);
-  const values = { ...waiting, arrived: 0, taken: 0 };
-  for (const name of ["spins", "patience", "arrived", "taken"] as const) {
-    const { words, at } = word(memory, control, name);
-    Atomics.store(words, at, values[name]);
-  }
+export function beginRun(
+  memory: WebAssembly.Memory,
+  control: number,
+  { spins, patience }: Waiting,
+): void {
+  const words = wordsOf(memory, control);
+  Atomics.add(words, at("run"), 1);
+  Atomics.store(words, at("spins"), spins);
+  Atomics.store(words, at("patience"), patience);
+  Atomics.store(words, at("arrived"), 0);
+  Atomics.store(words, at("taken"), 0);
 }
 
 /** Lets every thread trap at its next barrier, those that wait at one now. Returns false if somebody had done so before. */
 export function abortTeam(memory: WebAssembly.Memory, control: number): boolean {
-  const run = word(memory, control, "run");
-  const current = Atomics.load(run.words, run.at);
-  const aborted = word(memory, control, "aborted");
-  const first = Atomics.exchange(aborted.words, aborted.at, current) !== current;
-  const phase = word(memory, control, "phase");
-  Atomics.add(phase.words, phase.at, 1);
-  Atomics.notify(phase.words, phase.at);
+  const words = wordsOf(memory, control);
+  const run = Atomics.load(words, at("run"));
+  const first = Atomics.exchange(words, at("aborted"), run) !== run;
+  Atomics.add(words, at("phase"), 1);
+  Atomics.notify(words, at("phase"));
   return first;
 }
 
 /** Whether a thread has given up in this run. */
 export function gaveUp(memory: WebAssembly.Memory, control: number): boolean {
-  const { words, at } = word(memory, control, "patience");
-  return Atomics.load(words, at) === GAVE_UP;
+  return Atomics.load(wordsOf(memory, control), at("patience")) === GAVE_UP;
 }

@@ -112,6 +112,7 @@ export class Gang {
   readonly #stores: Set<symbol> = new Set();
   readonly #lingerMs: number;
   readonly #patience: number;
+  readonly #mayBlock: boolean = mayBlock();
   /** Each thread has a processor of its own, so that one that waits takes nothing from another one. */
   readonly #awake: boolean;
   readonly #members: Member[] = [];
@@ -139,40 +140,46 @@ export class Gang {
   run(job: TeamJob, sizes: readonly number[], part?: () => void): Promise<void> {
     return this.#turns.take(async () => {
       this.#stores.add(job.store);
-      const takePart = mayBlock() ? part : undefined;
+      const takePart = this.#mayBlock ? part : undefined;
       const members = await this.#assemble(takePart ? this.size - 1 : this.size);
+      const outcomes = this.#begin(members, job, sizes, takePart !== undefined);
+      // Who comes to the end of a program has seen all others there.
+      const own = takePart && attempt(takePart, job.program);
+      if (own?.kind === "done") return;
       for (const { thread } of members) thread.keepAlive(true);
       try {
-        await this.#runOn(members, job, sizes, takePart);
+        await this.#finish(job.program, own, outcomes);
       } finally {
         for (const { thread } of members) thread.keepAlive(false);
       }
     });
   }
 
-  async #runOn(
+  /** Gives the orders for a run, in which the calling thread is thread 0 or none. */
+  #begin(
     members: readonly Member[],
     { id, program }: TeamJob,
     sizes: readonly number[],
-    takePart: (() => void) | undefined,
-  ): Promise<void> {
-    const { name, memory, control } = program;
-    beginRun(memory, control, {
-      spins: this.#awake ? SPINS : SPINS_IN_TURNS,
-      patience: takePart ? this.#patience : 0,
-    });
-    const [first, report] = takePart ? ([1, "failure"] as const) : ([0, "always"] as const);
-    const others = members.map(async (member, i) => {
-      const thread = first + i;
+    takesPart: boolean,
+  ): readonly Promise<Outcome>[] {
+    const { memory, control } = program;
+    const spins = this.#awake ? SPINS : SPINS_IN_TURNS;
+    beginRun(memory, control, { spins, patience: takesPart ? this.#patience : 0 });
+    const [first, report] = takesPart ? ([1, "failure"] as const) : ([0, "always"] as const);
+    return members.map(async (member, i) => {
       member.learn(id, program);
-      const place = { thread, threads: this.size, sizes, report, awake: this.#awake };
+      const place = { thread: first + i, threads: this.size, sizes, report, awake: this.#awake };
       const outcome = await member.perform({ kind: "run", program: id, ...place });
       if (outcome.kind === "ended") abortTeam(memory, control);
       return outcome;
     });
-    // Who comes to the end of a program has seen all others there.
-    const own = takePart && attempt(takePart, program);
-    if (own?.kind === "done") return;
+  }
+
+  async #finish(
+    { name, memory, control }: TeamProgram,
+    own: Outcome | undefined,
+    others: readonly Promise<Outcome>[],
+  ): Promise<void> {
     if (gaveUp(memory, control))
       this.#fail(name, `nothing was heard of it for ${this.#patience} s`);
     const outcomes = [...(own ? [own] : []), ...(await Promise.all(others))];
