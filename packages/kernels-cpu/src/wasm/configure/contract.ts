@@ -51,7 +51,8 @@ const STREAM_BYTES = 2 ** 19;
 const DEPTH_BLOCK = 512;
 const ROW_BLOCK = 96;
 const COLUMN_BLOCK = 512;
-const FEW_ROWS = 4;
+/** Most rows that are multiplied without packing the right side, by the axis along which it is read. */
+const FEW_ROWS: Readonly<Record<PackingAxis, number>> = { depth: 4, side: 8, none: 0 };
 /** Rows of x that are packed at once for dot products; the weights are read once for all of them. */
 const DOT_ROWS = 16;
 /** Columns whose sums are kept before the body runs; the more, the longer the streams of weights. */
@@ -95,12 +96,13 @@ export function chooseContract(
   const maxColumns = Math.max(1, maxDim(columns.extent));
   const maxRows = Math.max(1, maxDim(rows.extent));
   const dots = chooseDots(contract, dtypes, lets);
+  const packRhs = packingAxis(rhs, columns.axis, depth.axis, shapes, lets);
   const byDepth = Math.floor(MAX_PACKED_BYTES / (roundUp(maxDepth, 4) * 4));
   const depthBlock = Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4));
   return {
     kind: "contract",
     packLhs: packingAxis(lhs, rows.axis, depth.axis, shapes, lets),
-    packRhs: packingAxis(rhs, columns.axis, depth.axis, shapes, lets),
+    packRhs,
     lanes: bodyInLanes({ axis: columns.axis, lets, varying: new Set([result]) }),
     rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, TILE_ROWS * 2)),
     columnBlock: Math.max(
@@ -113,7 +115,7 @@ export function chooseContract(
     ),
     streamColumns: Math.floor(STREAM_BYTES / (depthBlock * 4 * TILE_COLUMNS)) * TILE_COLUMNS,
     depthBlock,
-    fewRows: FEW_ROWS,
+    fewRows: FEW_ROWS[packRhs],
     maxDepth,
     maxRows,
     ...(dots && {

@@ -194,7 +194,7 @@ export function choosePath(
     fewRows();
     return;
   }
-  const few = choice.packRhs === "none" ? 0 : choice.fewRows;
+  const few = choice.fewRows;
   if (known !== undefined && known > few) blocked();
   else if (few === 0) {
     // No rows, nothing to pack: an expert without tokens.

@@ -9,7 +9,9 @@ import type { KernelEmitter } from "./kernel-emitter.ts";
 import { packRows } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, runBody } from "./product.ts";
+import type { RowSums } from "./row-sums.ts";
 import { emitRowSums } from "./row-sums.ts";
+import type { Value } from "./values.ts";
 
 /** The whole product, for at most `choice.fewRows` rows. */
 export function emitFewRows(k: KernelEmitter, product: Product): void {
@@ -29,12 +31,16 @@ export function emitFewRows(k: KernelEmitter, product: Product): void {
   );
   eachBlock(k, columns.length, choice.columnBlock, (offset, count) => {
     const first = add(columns.first, offset);
-    each(k, rows.length, (row) => {
-      const left = add(mul(row, padded, 4), packed);
-      const sums = add(mul(row, choice.columnBlock * 4), scratch.sums);
-      const compute = rhs.packing === "depth" ? emitColumnSums : emitRowSums;
-      compute(k, product, left, { first, count, sums });
+    const rowOf = (row: Value): RowSums => ({
+      left: add(mul(row, padded, 4), packed),
+      sums: add(mul(row, choice.columnBlock * 4), scratch.sums),
     });
+    if (rhs.packing === "depth")
+      each(k, rows.length, (row) => {
+        const { left, sums } = rowOf(row);
+        emitColumnSums(k, product, left, { first, count, sums });
+      });
+    else emitRowSums(k, product, rows.length, rowOf, { first, count });
     runBody(k, product, {
       firstRow: rows.first,
       rows: rows.length,
