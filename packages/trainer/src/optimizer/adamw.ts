@@ -50,7 +50,7 @@ export function adamW(
   const t = convert(step, "f32");
   const power = (beta: number): Tensor => exp(mul(t, Math.log(beta)));
   const stepSize = div(learningRate, sub(1, power(beta1)));
-  const scale2 = sqrt(sub(1, power(beta2)));
+  const scale2 = div(1, sqrt(sub(1, power(beta2))));
   const kept = sub(1, mul(learningRate, weightDecay));
   return {
     update(name, parameter, gradient) {
@@ -59,7 +59,7 @@ export function adamW(
       const second = b.state(secondName, "f32", parameter.shape);
       const m = add(mul(first, beta1), mul(gradient, 1 - beta1));
       const v = add(mul(second, beta2), mul(mul(gradient, gradient), 1 - beta2));
-      const denominator = add(div(sqrt(v), scale2), epsilon);
+      const denominator = add(mul(sqrt(v), scale2), epsilon);
       b.update(first, m);
       b.update(second, v);
       b.update(parameter, sub(mul(parameter, kept), mul(div(m, denominator), stepSize)));
