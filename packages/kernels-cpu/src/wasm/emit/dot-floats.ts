@@ -109,7 +109,7 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
   const scales = given.scales.map((local) => copyLocal(f, local));
   const left = copyLocal(f, given.depth);
   const xs = rowsOf(f, given, rows);
-  const widening = exact ? undefined : startWidening(f, format);
+  const widening = exact ? undefined : startWidening(f, format, relaxed);
   const clear = (local: Local): void => {
     f.f32x4(0);
     f.set(local);
