@@ -8,7 +8,7 @@ import { InternalError } from "@millrace/graph";
 import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
 import type { ContractChoice } from "../configure/contract.ts";
 import type { Loop } from "../configure/configure.ts";
-import { EVEN_TILES, LINE } from "../configure/divide.ts";
+import { EVEN_TILES } from "../configure/divide.ts";
 import type { Division, ProductAxis } from "../configure/divide.ts";
 import { choosePath, clearSums, emitBlocked, knownRows } from "./contract.ts";
 import { emitFewRows } from "./few-rows.ts";
@@ -122,7 +122,7 @@ function emitDividedProduct(k: KernelEmitter, contract: Contract, by: ProductAxi
     k,
     product,
     knownRows(product),
-    () => emitFewRows(k, { ...product, columns: partOf(k, product.columns, LINE) }),
+    () => emitFewRows(k, product, asTheyCome(k)),
     () => emitBlockedPart(k, product, by),
   );
 }

@@ -15,6 +15,7 @@ import type { KernelEmitter } from "./kernel-emitter.ts";
 import { packRows } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { arithmeticOf, each, eachBlock, runBody } from "./product.ts";
+import type { Sharing } from "./sharing.ts";
 import type { Value } from "./values.ts";
 
 /** A block of rows of the left side. */
@@ -122,7 +123,12 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
 }
 
 /** The whole product. */
-export function emitDots(k: KernelEmitter, product: Product, dots: DotsChoice): void {
+export function emitDots(
+  k: KernelEmitter,
+  product: Product,
+  dots: DotsChoice,
+  sharing: Sharing,
+): void {
   const { f, e } = k;
   const { add, sub, mul, min, groups, floorTo } = arithmeticOf(k);
   const { rows, columns, depth, rhs, choice, scratch } = product;
@@ -139,7 +145,7 @@ export function emitDots(k: KernelEmitter, product: Product, dots: DotsChoice): 
   eachBlock(k, rows.length, choice.fewRows, (rowOffset, rowCount) => {
     const firstRow = add(rows.first, rowOffset);
     method.pack({ first: firstRow, count: rowCount });
-    eachBlock(k, columns.length, choice.columnBlock, (columnOffset, columnCount) => {
+    sharing.eachColumns(columns.length, choice.columnBlock, (columnOffset, columnCount) => {
       const firstColumn = add(columns.first, columnOffset);
       // Far apart, so that each is one long stream: the machine reads ahead along streams.
       const apart = groups(columnCount, DOT_COLUMNS);
@@ -168,5 +174,6 @@ export function emitDots(k: KernelEmitter, product: Product, dots: DotsChoice): 
       );
       runBody(k, product, { firstRow, rows: rowCount, firstColumn, columns: columnCount });
     });
+    sharing.meet();
   });
 }

@@ -8,17 +8,23 @@ import { emitDots } from "./dots.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { packRows } from "./packing.ts";
 import type { Product } from "./product.ts";
-import { arithmeticOf, each, eachBlock, runBody } from "./product.ts";
+import { arithmeticOf, each, runBody } from "./product.ts";
 import type { RowSums } from "./row-sums.ts";
 import { emitRowSums } from "./row-sums.ts";
 import type { Value } from "./values.ts";
+import type { Sharing } from "./sharing.ts";
+import { unshared } from "./sharing.ts";
 
 /** The whole product, for at most `choice.fewRows` rows. */
-export function emitFewRows(k: KernelEmitter, product: Product): void {
+export function emitFewRows(
+  k: KernelEmitter,
+  product: Product,
+  sharing: Sharing = unshared(k),
+): void {
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, rhs, choice, scratch } = product;
   if (choice.dots) {
-    emitDots(k, product, choice.dots);
+    emitDots(k, product, choice.dots, sharing);
     return;
   }
   const padded = mul(groups(depth.length, 4), 4);
@@ -29,7 +35,7 @@ export function emitFewRows(k: KernelEmitter, product: Product): void {
     { first: rows.first, count: rows.length, address: packed },
     { ...depth, padded },
   );
-  eachBlock(k, columns.length, choice.columnBlock, (offset, count) => {
+  sharing.eachColumns(columns.length, choice.columnBlock, (offset, count) => {
     const first = add(columns.first, offset);
     const rowOf = (row: Value): RowSums => ({
       left: add(mul(row, padded, 4), packed),
@@ -48,4 +54,5 @@ export function emitFewRows(k: KernelEmitter, product: Product): void {
       columns: count,
     });
   });
+  sharing.meet();
 }

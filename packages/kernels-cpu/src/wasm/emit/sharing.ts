@@ -1,9 +1,10 @@
 /**
- * How a product by tiles is shared. In: the kernel's emitter. Out: loops over what a thread packs and over the rows it multiplies: all
+ * How a product is shared. In: the kernel's emitter. Out: loops over what a thread packs and over the rows or columns it multiplies: all
  * of them for a thread alone, or those that it takes while others take theirs. Which thread takes what shows in the time only.
  */
 import { InternalError } from "@millrace/graph";
 import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import { LINE } from "../configure/divide.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import type { Extent, Product } from "./product.ts";
 import { arithmeticOf, eachBlock } from "./product.ts";
@@ -13,11 +14,15 @@ import type { Value } from "./values.ts";
 /** Runs `body` for stretches of a length that together are all of it: each stretch's offset, and how much of it there is. */
 type Stretches = (length: Value, most: number, body: (offset: Value, size: Value) => void) => void;
 
-/** What a product by tiles leaves to those who share it. */
+/** What a product leaves to those who share it. */
 export interface Sharing {
+  /** Columns of the right side that are packed for tiles. */
   readonly eachPacked: Stretches;
+  /** Rows that are multiplied by tiles. */
   readonly eachRows: Stretches;
-  /** After a block is packed, and when nobody needs it any more. */
+  /** Columns that a few rows are multiplied with. */
+  readonly eachColumns: Stretches;
+  /** After each of these, before another one begins. */
   readonly meet: () => void;
 }
 
@@ -25,6 +30,7 @@ export interface Sharing {
 export const unshared = (k: KernelEmitter): Sharing => ({
   eachPacked: (length, _, body) => body(k.table.integer(0), length),
   eachRows: (length, most, body) => eachBlock(k, length, most, body),
+  eachColumns: (length, most, body) => eachBlock(k, length, most, body),
   meet: () => undefined,
 });
 
@@ -63,7 +69,7 @@ export function asTheyCome(k: KernelEmitter): Sharing {
   const { sub } = arithmeticOf(k);
   const team = teamOf(k);
   const each =
-    (grain: number): Sharing["eachRows"] =>
+    (grain: number): Stretches =>
     (length, most, body) =>
       f.block((done) =>
         // Not even with the smallest stretches there are more turns.
@@ -88,6 +94,7 @@ export function asTheyCome(k: KernelEmitter): Sharing {
   return {
     eachPacked: each(PACKED_COLUMNS),
     eachRows: each(TILE_ROWS),
+    eachColumns: each(LINE),
     meet: () => f.call(team.barrier),
   };
 }
