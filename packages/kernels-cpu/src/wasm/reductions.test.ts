@@ -16,6 +16,20 @@ describe("reductions", () => {
       );
   });
 
+  it("sums many rows, sixteen columns and fewer at a time, in the order of the rows", async () => {
+    for (const columns of [...edges, 16, 23, 36])
+      for (const rows of [63, 64, 101])
+        await expectSame(
+          `kernel k { read x: f32[${rows}, ${columns}] read y: f32[${rows}] write c: f32[${columns}] write d: f32[${columns}]
+            parallel i < ${columns} {
+              reduce s: f32, m: f32 over b < ${rows} { let v = x[b, i] * y[b] values v, v combine l0 + r0, max(l1, r1) identity 0.0, -inf }
+              let t = s * 0.5
+              store c[i] = t + m store d[i] = t } }`,
+          // Few columns are summed in another order.
+          columns < 16 ? {} : { tolerance: 0 },
+        );
+  });
+
   it("finds the first largest element", async () => {
     await expectSame(
       `kernel k { read x: f32[4, 37] write at: i32[4] write best: f32[4]

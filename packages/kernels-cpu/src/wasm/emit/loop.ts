@@ -2,7 +2,7 @@
  * Loops. In: a range and how many iterations run at once. Out: a loop of four lanes followed by one for the rest, or a
  * plain one.
  */
-import type { Range, Statement } from "@millrace/graph";
+import type { Range } from "@millrace/graph";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import type { Value } from "./values.ts";
@@ -55,19 +55,36 @@ export function lanesLoop(
   bounds: Bounds,
   ...bodies: readonly (() => void)[]
 ): void {
-  k.e.loop({ ...bounds, step: 4 * bodies.length }, (index) => {
+  lanesLoopOf(k, axis, bounds, bodies.length, (places) =>
+    places.forEach((within, i) => within(bodies[i]!)),
+  );
+}
+
+/** Runs `body` for `count` times four values of the axis; each place binds the axis to four of them. */
+export function lanesLoopOf(
+  k: KernelEmitter,
+  axis: string,
+  bounds: Bounds,
+  count: number,
+  body: (places: readonly ((body: () => void) => void)[]) => void,
+): void {
+  k.e.loop({ ...bounds, step: 4 * count }, (index) => {
     const counter = k.counter(index);
     const { start, aligned } = bounds;
     if (typeof start === "number" ? start % 4 === 0 : aligned) k.markAligned(counter);
-    bodies.forEach((body, i) =>
-      k.scoped(() => {
-        k.bindLanes(axis, k.table.apply("add", [counter, k.table.integer(4 * i)]));
-        const outer = k.lanes;
-        k.lanes = true;
-        body();
-        k.lanes = outer;
-      }),
+    const places = Array.from(
+      { length: count },
+      (_, i) =>
+        (inside: () => void): void =>
+          k.scoped(() => {
+            k.bindLanes(axis, k.table.apply("add", [counter, k.table.integer(4 * i)]));
+            const outer = k.lanes;
+            k.lanes = true;
+            inside();
+            k.lanes = outer;
+          }),
     );
+    body(places);
   });
 }
 
@@ -79,23 +96,4 @@ export function plainLoop(k: KernelEmitter, axis: string, bounds: Bounds, body: 
       body();
     }),
   );
-}
-
-/** A loop statement. */
-export function emitLoop(
-  k: KernelEmitter,
-  loop: Extract<Statement, { kind: "loop" }>,
-  lanes: boolean,
-): void {
-  const { axis } = loop.range;
-  const bounds = k.stretches.get(loop)?.() ?? boundsOf(k, loop.range);
-  const body = (): void => k.block(loop.body);
-  if (!lanes) {
-    plainLoop(k, axis, bounds, body);
-    return;
-  }
-  const middle = endOfGroups(k, bounds, 4);
-  lanesLoop(k, axis, { ...bounds, end: middle }, body);
-  if (middle === bounds.end) return;
-  plainLoop(k, axis, { start: middle, end: bounds.end }, body);
 }

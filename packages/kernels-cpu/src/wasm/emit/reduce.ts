@@ -83,13 +83,15 @@ function asValues(k: KernelEmitter, reduce: Reduce, locals: readonly Local[]): V
 }
 
 /** Registers that sums run in side by side: one waits for the addition before. */
-const REGISTERS = 4;
+export const REGISTERS = 4;
 /** Elements from which a range is long enough for them. */
 const LONG = 64;
+/** Whether sums of it had better run side by side. */
+export const isLong = ({ ranges }: Reduce): boolean => maxDim(ranges.at(-1)!.extent) >= LONG;
 
 function reduceInLanes(k: KernelEmitter, reduce: Reduce): Accumulators {
   const inner = reduce.ranges.at(-1)!;
-  const count = maxDim(inner.extent) < LONG ? 1 : REGISTERS;
+  const count = isLong(reduce) ? REGISTERS : 1;
   const registers = Array.from({ length: count }, () => accumulators(k, reduce, true));
   const rest = accumulators(k, reduce, false);
   const [vectors] = registers as [Accumulators];
@@ -123,15 +125,38 @@ function reduceInLanes(k: KernelEmitter, reduce: Reduce): Accumulators {
   return lanes[0]!;
 }
 
+const bindResults = (k: KernelEmitter, { results }: Reduce, locals: Accumulators): void =>
+  results.forEach(({ name, type }, i) => k.bind(name, k.table.local(locals[i]!, type, k.e.depth)));
+
 /** A reduce statement; binds its results. */
 export function emitReduce(k: KernelEmitter, reduce: Reduce, lanes: boolean): void {
-  let results: Accumulators;
-  if (lanes) results = reduceInLanes(k, reduce);
-  else {
-    results = accumulators(k, reduce, k.lanes);
-    nest(k, reduce.ranges, () => accumulate(k, reduce, results));
+  if (lanes) {
+    bindResults(k, reduce, reduceInLanes(k, reduce));
+    return;
   }
-  reduce.results.forEach(({ name, type }, i) =>
-    k.bind(name, k.table.local(results[i]!, type, k.e.depth)),
+  const results = accumulators(k, reduce, k.lanes);
+  nest(k, reduce.ranges, () => accumulate(k, reduce, results));
+  bindResults(k, reduce, results);
+}
+
+/**
+ * A reduce statement in several places, each of which `within` puts its code into, then what follows it there. The places take
+ * turns in each step of the ranges: lines of memory that they share are read once, and no sum waits for itself.
+ */
+export function emitReduceSideBySide(
+  k: KernelEmitter,
+  reduce: Reduce,
+  places: readonly ((body: () => void) => void)[],
+  rest: () => void,
+): void {
+  const results = places.map(() => accumulators(k, reduce, true));
+  nest(k, reduce.ranges, () =>
+    places.forEach((within, i) => within(() => accumulate(k, reduce, results[i]!))),
+  );
+  places.forEach((within, i) =>
+    within(() => {
+      bindResults(k, reduce, results[i]!);
+      rest();
+    }),
   );
 }

@@ -7,7 +7,7 @@ import { InternalError } from "@millrace/graph";
 import { emitContract } from "./contract.ts";
 import { registerType } from "./emission.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import { emitLoop } from "./loop.ts";
+import { emitLoop } from "./loop-statement.ts";
 import { emitStore } from "./memory.ts";
 import { emitReduce } from "./reduce.ts";
 import type { Value } from "./values.ts";
