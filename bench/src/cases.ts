@@ -17,8 +17,8 @@ import { activeElements, forwardFlops, trainingFlops } from "./model-values.ts";
 import { denseLarge, denseSmall, tinyLayers, v3Small } from "./shapes.ts";
 import { weightBytes } from "./weights.ts";
 
-/** Weights of this size together come from memory: several times what a cache holds. */
-const FROM_MEMORY = 2 ** 28;
+/** Weights of this size together come from memory: several times what a cache holds, and not too much for all contestants at once. */
+const FROM_MEMORY = 2 ** 27;
 
 const productTolerance = 1e-4;
 /** Peers may quantise x to eight bits on the way. */

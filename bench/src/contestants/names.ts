@@ -38,8 +38,12 @@ export function commandOf(name: ContestantName, threads: number): Command {
     const tuned = name === "pytorch-avx512" ? wide : {};
     return { file: python(), args: [here("torch/serve.py"), count], env: { ...env, ...tuned } };
   }
-  const args = ["--conditions=millrace-source", here("serve.ts"), name, String(threads)];
-  return { file: process.execPath, args, env: {} };
+  const options = ["--conditions=millrace-source", "--expose-gc"];
+  return {
+    file: process.execPath,
+    args: [...options, here("serve.ts"), name, String(threads)],
+    env: {},
+  };
 }
 
 /** The Python to ask for PyTorch; `MILLRACE_BENCH_PYTHON` names another one, of a virtual environment for instance. */
