@@ -68,20 +68,27 @@ function meetingPlace() {
   return { job: { id: 7, store: Symbol("store"), program }, counter, part };
 }
 
-/** Threads that keep a list of what they are told. */
+/** Threads that keep a list of what they are told, and say how many of them keep the process alive. */
 function watched() {
   const threads: Thread[] = [];
   const orders: Order["kind"][] = [];
+  const needed = new Set<Thread>();
   const start: StartThread = (events) => {
     const thread = startThread(events);
     threads.push(thread);
+    needed.add(thread);
     const post = (order: Order): void => {
       orders.push(order.kind);
       thread.post(order);
     };
-    return { ...thread, post };
+    const keepAlive = (alive: boolean): void => {
+      if (alive) needed.add(thread);
+      else needed.delete(thread);
+      thread.keepAlive(alive);
+    };
+    return { ...thread, post, keepAlive };
   };
-  return { start, threads, orders };
+  return { start, threads, orders, needed };
 }
 
 it("all threads come through every barrier, run after run, and a program is sent once", async () => {
@@ -160,15 +167,17 @@ it("threads stop with the last store, and come back", async () => {
 });
 
 it("the calling thread takes part in place of one, and may or may not from run to run", async () => {
-  const { start, threads, orders } = watched();
+  const { start, threads, orders, needed } = watched();
   const gang = new Gang(3, { start });
   const { job, counter, part } = meetingPlace();
   for (let i = 1; i <= 50; i++) {
     await gang.run(job, [MEET], part(3, MEET));
     expect(counter()).toBe(3 * i);
+    expect(needed.size).toBe(0);
   }
   expect(threads.length).toBe(2);
   await gang.run(job, [MEET]);
+  expect(needed.size).toBe(0);
   await gang.run(job, [MEET], part(3, MEET));
   expect(counter()).toBe(156);
   expect(threads.length).toBe(3);

@@ -51,8 +51,10 @@ class Member {
     this.ready = starting.promise;
     this.thread = start({
       report: (report) => {
-        if (report.kind === "ready") starting.resolve();
-        else this.#settle?.(report);
+        if (report.kind !== "ready") return this.#settle?.(report);
+        // From here on it does so only while somebody waits for its reports.
+        this.thread.keepAlive(false);
+        starting.resolve();
       },
       ended: (reason) => {
         this.#ended = reason;
