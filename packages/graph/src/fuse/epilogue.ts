@@ -69,17 +69,20 @@ export function epilogueMembers(
 export function isFinishedWithProduct({ nodes }: Graph, value: Node): boolean {
   const streams = new Set<number>();
   const inputs = new Set<number>();
-  const visit = (id: number, inPlace: boolean): void => {
+  const visited = { inPlace: new Set<number>(), moved: new Set<number>() };
+  const visit = (id: number, how: keyof typeof visited): void => {
+    if (visited[how].has(id)) return;
+    visited[how].add(id);
     const { op, inputs: from } = nodes[id]!;
     const { class: kind } = op.body;
-    if (kind === "elementwise") for (const { node } of from) visit(node, inPlace);
-    else if (kind === "movement") for (const { node } of from) visit(node, false);
+    if (kind === "elementwise") for (const { node } of from) visit(node, how);
+    else if (kind === "movement") for (const { node } of from) visit(node, "moved");
     else {
       inputs.add(id);
-      if (inPlace) streams.add(id);
+      if (how === "inPlace") streams.add(id);
     }
   };
-  visit(value.id, true);
+  visit(value.id, "inPlace");
   const last = Math.max(...[...streams].filter((id) => isProduct(nodes[id]!.op)));
   return (
     streams.size > 1 &&

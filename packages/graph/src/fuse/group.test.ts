@@ -98,6 +98,16 @@ test("a product stores what others read of its sums, and not what nobody reads",
   expect(groups[0]!.stores.map((id) => fused.nodes[id]!.op.name)).toEqual(["exp", "mul"]);
 });
 
+test("values that are read twice, again and again, before a product reads them", () => {
+  const graph = declare("doubled", (b) => {
+    let x = linear(b.input("x", "f32", [4, 4]), b.parameter("w", "f32", [4, 4]));
+    // Along every path there would be more steps than any machine does.
+    for (let i = 0; i < 64; i++) x = add(x, x);
+    return { y: linear(x, b.parameter("v", "f32", [4, 4])) };
+  });
+  expect(groupsOf(graph).length).toBe(2);
+});
+
 test("a kernel does not hold two products", () => {
   const graph = declare("two", (b) => {
     const x = b.input("x", "f32", [4, 3]);
