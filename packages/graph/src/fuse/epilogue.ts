@@ -61,6 +61,9 @@ export function epilogueMembers(
   return members;
 }
 
+/** What is made of more has a pass of its own; nobody follows a residual stream through all layers to find that out. */
+const MOST_INPUTS = 8;
+
 /**
  * Whether a value is made of a product's result and others in memory, all read in place, and could be stored as the product's sums
  * are finished: that takes no pass of its own, and who reads the value reads one stream of memory instead of several. Not so if
@@ -71,7 +74,7 @@ export function isFinishedWithProduct({ nodes }: Graph, value: Node): boolean {
   const inputs = new Set<number>();
   const visited = { inPlace: new Set<number>(), moved: new Set<number>() };
   const visit = (id: number, how: keyof typeof visited): void => {
-    if (visited[how].has(id)) return;
+    if (visited[how].has(id) || inputs.size > MOST_INPUTS) return;
     visited[how].add(id);
     const { op, inputs: from } = nodes[id]!;
     const { class: kind } = op.body;
@@ -85,6 +88,7 @@ export function isFinishedWithProduct({ nodes }: Graph, value: Node): boolean {
   visit(value.id, "inPlace");
   const last = Math.max(...[...streams].filter((id) => isProduct(nodes[id]!.op)));
   return (
+    inputs.size <= MOST_INPUTS &&
     streams.size > 1 &&
     last >= 0 &&
     ![...inputs].some((id) => id !== last && needs(nodes, id, last))

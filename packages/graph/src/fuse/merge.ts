@@ -23,6 +23,8 @@ interface Draft {
   /** Drafts that read its values, and whose values it reads. */
   readonly readers: Set<Draft>;
   readonly sources: Set<Draft>;
+  /** Its place in an order in which every draft stands behind its sources. */
+  place: number;
 }
 
 export function mergeLoops(
@@ -30,7 +32,8 @@ export function mergeLoops(
   groups: readonly Group[],
   { maxBuffersPerKernel }: Capabilities,
 ): readonly Group[] {
-  const drafts = groups.map((group) => draftOf(graph, group));
+  const drafts = groups.map((group, place) => draftOf(graph, group, place));
+  const order: (Draft | undefined)[] = [...drafts];
   const producer = new Map<number, Draft>();
   for (const draft of drafts) producer.set(draft.root, draft);
   for (const draft of drafts)
@@ -46,6 +49,7 @@ export function mergeLoops(
   for (const reader of drafts.toReversed()) {
     if (!live.has(reader) || !reader.joins) continue;
     for (;;) {
+      let between: ReadonlySet<Draft> | undefined;
       const source = [...reader.sources].find(
         (candidate) =>
           candidate.joins &&
@@ -53,9 +57,10 @@ export function mergeLoops(
           shapesEqual(shapeOf(graph, candidate), shapeOf(graph, reader)) &&
           readsInPlace(graph, reader, candidate.stores) &&
           buffersOf(graph, reader, candidate) <= maxBuffersPerKernel &&
-          !reachesIndirectly(candidate, reader),
+          (between = readersBefore(candidate, reader)),
       );
       if (!source) break;
+      moveBehind(order, source, reader, between!);
       absorb(graph, reader, source, visible);
       live.delete(source);
     }
@@ -63,7 +68,7 @@ export function mergeLoops(
   return inOrder([...live]).map(finish);
 }
 
-function draftOf(graph: Graph, group: Group): Draft {
+function draftOf(graph: Graph, group: Group, place: number): Draft {
   const { root, hero } = group;
   const product = hero !== undefined && isProduct(graph.nodes[hero]!.op) ? hero : undefined;
   return {
@@ -75,6 +80,7 @@ function draftOf(graph: Graph, group: Group): Draft {
     stores: new Set(group.stores),
     readers: new Set(),
     sources: new Set(),
+    place,
   };
 }
 
@@ -125,19 +131,42 @@ function buffersOf(graph: Graph, a: Draft, b: Draft): number {
   return reads.size + a.stores.size + b.stores.size;
 }
 
-/** Some other group lies between the two, so they cannot run as one. */
-function reachesIndirectly(from: Draft, to: Draft): boolean {
-  const seen = new Set<Draft>([to]);
-  const pending = [...from.readers].filter((reader) => reader !== to);
-  for (const draft of pending) {
-    if (seen.has(draft)) continue;
-    seen.add(draft);
-    for (const next of draft.readers) {
-      if (next === to) return true;
-      pending.push(next);
+/**
+ * All that depends on `from` and stands before `to`; undefined if `to` needs one of them, so that the two cannot run as one. What stands
+ * behind `to` is not looked at: `to` cannot depend on it.
+ */
+function readersBefore(from: Draft, to: Draft): ReadonlySet<Draft> | undefined {
+  const found = new Set<Draft>();
+  const pending = [from];
+  for (const draft of pending)
+    for (const reader of draft.readers) {
+      if (reader === to && draft !== from) return undefined;
+      if (reader.place >= to.place || found.has(reader)) continue;
+      found.add(reader);
+      pending.push(reader);
     }
+  return found;
+}
+
+/** Before `reader` takes `source` in: what depends on `source` and stands between the two moves behind `reader`. */
+function moveBehind(
+  order: (Draft | undefined)[],
+  source: Draft,
+  reader: Draft,
+  between: ReadonlySet<Draft>,
+): void {
+  const stretch = order
+    .slice(source.place + 1, reader.place + 1)
+    .filter((draft) => draft !== undefined);
+  const moved = [
+    ...stretch.filter((draft) => !between.has(draft)),
+    ...stretch.filter((draft) => between.has(draft)),
+  ];
+  for (let at = source.place, i = 0, end = reader.place; at <= end; at++, i++) {
+    const draft = moved[i];
+    order[at] = draft;
+    if (draft) draft.place = at;
   }
-  return false;
 }
 
 function absorb(graph: Graph, reader: Draft, source: Draft, visible: ReadonlySet<number>): void {
