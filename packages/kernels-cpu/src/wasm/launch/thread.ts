@@ -28,14 +28,12 @@ export function hasThreads(): boolean {
   return nodeThreads() !== undefined || typeof Worker === "function";
 }
 
-/** Whether the calling thread may sleep until another one wakes it; the thread of a browser's page may not. */
+/**
+ * Whether the calling thread may wait for others without seeing to its events. Not in a browser: a page must not sleep, and what
+ * a worker tells the workers it has started does not reach them all before it has returned.
+ */
 export function mayBlock(): boolean {
-  try {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0);
-    return true;
-  } catch {
-    return false;
-  }
+  return nodeThreads() !== undefined;
 }
 
 /** Processors that this process may use. */
