@@ -168,12 +168,10 @@ export class Gang {
     const spins = this.#awake ? SPINS : SPINS_IN_TURNS;
     beginRun(memory, control, { spins, patience: takesPart ? this.#patience : 0 });
     const [first, report] = takesPart ? ([1, "failure"] as const) : ([0, "always"] as const);
-    return members.map(async (member, i) => {
+    return members.map((member, i) => {
       member.learn(id, program);
       const place = { thread: first + i, threads: this.size, sizes, report, awake: this.#awake };
-      const outcome = await member.perform({ kind: "run", program: id, ...place });
-      if (outcome.kind === "ended") abortTeam(memory, control);
-      return outcome;
+      return member.perform({ kind: "run", program: id, ...place });
     });
   }
 
@@ -184,11 +182,17 @@ export class Gang {
   ): Promise<void> {
     if (gaveUp(memory, control))
       this.#fail(name, `nothing was heard of it for ${this.#patience} s`);
-    const outcomes = [...(own ? [own] : []), ...(await Promise.all(others))];
+    const watched = others.map(async (other) => {
+      const outcome = await other;
+      if (outcome.kind === "ended") abortTeam(memory, control);
+      return outcome;
+    });
+    const outcomes = [...(own ? [own] : []), ...(await Promise.all(watched))];
     const ended = outcomes.find((outcome) => outcome.kind === "ended");
     if (ended) this.#fail(name, ended.reason);
-    const failed = outcomes.find((outcome) => outcome.kind === "failed" && outcome.first);
-    if (failed?.kind === "failed") throw new WebAssembly.RuntimeError(failed.message);
+    const failures = outcomes.filter((outcome) => outcome.kind === "failed");
+    const failed = failures.find(({ first }) => first) ?? failures[0];
+    if (failed) throw new WebAssembly.RuntimeError(failed.message);
   }
 
   /** For a run of which a thread is missing. */
