@@ -1,22 +1,9 @@
 // Where elements are read and written, and under which conditions: emitted code against the kernel interpreter.
-import type { DType } from "@millrace/graph";
-import { hostTensor } from "@millrace/graph";
+import { dtypes, hostTensor } from "@millrace/graph";
 import { describe, expect, it } from "vitest";
 import { edges, expectSame, fill } from "../../test/kernel-text.ts";
 
 describe("loads and stores", () => {
-  const dtypes: DType[] = [
-    "f32",
-    "f16",
-    "bf16",
-    "e4m3fn",
-    "e5m2",
-    "i32",
-    "u32",
-    "u8",
-    "bool",
-    "i64",
-  ];
   for (const dtype of dtypes)
     it(`copies ${dtype} contiguously, reversed, transposed and gathered`, async () => {
       for (const n of edges)

@@ -2,7 +2,8 @@
  * The inner tiles of a matrix product, one row of them. In: a panel of A, [depth][6] floats, and panels of B, [depth][8], one after
  * the other, all padded with zeros. Out: for each panel of B 6 × 8 sums, written to or added to rows of C. Twelve accumulators, two
  * of B and one of A fill the sixteen vector registers; a wider tile spills in V8. Where rows do not divide by 6, the last tiles have
- * 4 rows, and eight accumulators, the fewest that keep two multipliers busy. Depth is a multiple of 4: the loop is unrolled that often. The panel of A stays in the first cache, while B and the rows of C are read as streams.
+ * 4 rows, and eight accumulators, the fewest that keep two multipliers busy. Depth is a multiple of 4: the loop is
+ * unrolled that often. The panel of A stays in the first cache, while B and the rows of C are read as streams.
  */
 import type { TileRows } from "../configure/contract.ts";
 import { TILE_COLUMNS } from "../configure/contract.ts";
