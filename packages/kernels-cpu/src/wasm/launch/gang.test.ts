@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { ModuleBuilder } from "../emit/assembler.ts";
 import { defineTeam } from "../emit/team.ts";
+import { controlWords } from "./control.ts";
 import { Gang } from "./gang.ts";
 import { LinearMemory } from "./memory.ts";
 import type { Order } from "./messages.ts";
@@ -182,6 +183,21 @@ it("the calling thread takes part in place of one, and may or may not from run t
   expect(counter()).toBe(156);
   expect(threads.length).toBe(3);
   expect(orders.filter((order) => order === "run").length).toBe(105);
+  gang.stop();
+});
+
+it("a thread that ends after a run in which the caller took part aborts nothing", async () => {
+  const { start, threads } = watched();
+  const gang = new Gang(2, { start });
+  const { job, counter, part } = meetingPlace();
+  const { memory, control } = job.program;
+  await gang.run(job, [MEET], part(2, MEET));
+  threads[0]!.stop();
+  await sleep(50);
+  expect(new Int32Array(memory.buffer)[(control + controlWords.aborted) / 4]).toBe(0);
+  await gang.run(job, [MEET], part(2, MEET));
+  expect(counter()).toBe(4);
+  expect(threads.length).toBe(2);
   gang.stop();
 });
 
