@@ -5,6 +5,7 @@ import {
   ceilingModule,
   FLOPS_PER_ROUND,
   READ_STEP,
+  SUM_BYTES,
 } from "./ceiling-module.ts";
 
 const memory = new WebAssembly.Memory({ initial: 1 });
@@ -14,12 +15,16 @@ const load = (loop: string): ((a: number, b: number) => number) =>
   ] as never;
 
 describe("the ceilings' module", () => {
-  it("adds a product to each sum as often as it says", () => {
-    const bits = new Int32Array(1);
-    bits[0] = load("fma")(10, 0);
-    // One lane of all sums together: a round's operations, over four lanes of two operations each, of 1e-6.
-    const expected = ((10 * FLOPS_PER_ROUND) / 8) * 1e-6;
-    expect(new Float32Array(bits.buffer)[0]).toBeCloseTo(expected, 6);
+  it.each(ceilingLoops.fma)("adds a product to each sum as often as it says, %s", (loop) => {
+    const at = 1024;
+    const sums = new Float32Array(memory.buffer, at, SUM_BYTES / 4);
+    sums.fill(-1);
+    load(loop)(10, at);
+    const written = sums.filter((sum) => sum !== -1);
+    // Nothing is written in between or behind.
+    expect(sums.subarray(0, written.length)).toEqual(written);
+    const eachOne = (10 * FLOPS_PER_ROUND) / 2 / written.length;
+    for (const sum of written) expect(sum).toBeCloseTo(eachOne * 1e-6, 9);
   });
 
   it.each(ceilingLoops.read)("reads every word of a range once, %s", (loop) => {
@@ -35,7 +40,14 @@ describe("the ceilings' module", () => {
     const module = new WebAssembly.Module(ceilingModule(3));
     const { exports } = new WebAssembly.Instance(module, { bench: { memory: shared } });
     const run = exports["run"] as (...numbers: number[]) => void;
-    run(0, 2, ceilingLoopNames.indexOf("fma"), 10);
+    const sums = new Float32Array(shared.buffer, 0, (3 * SUM_BYTES) / 4);
+    sums.fill(-1);
+    for (const name of ceilingLoops.fma) run(1, 2, ceilingLoopNames.indexOf(name), 10);
+    // Each thread leaves its sums in a place of its own.
+    expect([...sums.keys()].filter((i) => sums[i]! > 0)).toEqual(
+      Array.from({ length: SUM_BYTES / 4 }, (_, i) => SUM_BYTES / 4 + i),
+    );
+    new Int32Array(shared.buffer).fill(1);
     for (const name of ceilingLoops.read) {
       const loop = ceilingLoopNames.indexOf(name);
       run(1, 2, loop, 65536);

@@ -1,45 +1,50 @@
 /**
  * Loops that do nothing but meet one limit of the machine, as WebAssembly. In: nothing. Out: a module that imports a memory and
- * exports `fma`, which takes a number of rounds, `read1` and others, which take a range of addresses, and `run`, which calls one of
- * them for one thread of several. Encoded by hand, so that the ceiling does not move when our compiler does. Source: WebAssembly 3.0
- * core specification.
+ * exports `fma12` and others, which take a number of rounds and where to leave their sums, `read1` and others, which take a range of
+ * addresses, and `run`, which calls one of them for one thread of several. Encoded by hand, so that the ceiling does not move when
+ * our compiler does. Source: WebAssembly 3.0 core specification.
  */
 
 const I32 = 0x7f;
 const V128 = 0x7b;
 const SIMD = 0xfd;
 
-/** Independent sums: enough to hide the latency of an addition behind the others. */
-const SUMS = 12;
-const UNROLLED = 8;
+/**
+ * Independent sums, as many as hide the latency of an addition behind the others and leave registers for the factors. Twelve are so
+ * many registers of 128 bits; of twenty-four, an engine that joins neighbours makes twelve of 256 bits, and another spills.
+ */
+const SUMS = [12, 24];
+/** Multiply-adds of one round. */
+const MULTIPLY_ADDS = 96;
 /** Floating-point operations of one round: a product and a sum in each of four lanes. */
-export const FLOPS_PER_ROUND: number = SUMS * UNROLLED * 4 * 2;
+export const FLOPS_PER_ROUND: number = MULTIPLY_ADDS * 4 * 2;
+/** What the loops of multiply-adds leave in memory, for each thread. */
+export const SUM_BYTES: number = Math.max(...SUMS) * 16;
 
 const READS = 16;
 /** Bytes of one step of the loops that read; ranges are multiples of it. */
 export const READ_STEP: number = READS * 16;
 /** Parts of a range that are read side by side; which number is the fastest depends on how the machine reads ahead. */
 const STREAMS = [1, 2, 4];
-const readNames = STREAMS.map((streams) => `read${streams}`);
 
 /** The exported loops that meet each limit, and all of them in the order of their numbers for `run`. */
 export const ceilingLoops: Readonly<Record<"fma" | "read", readonly string[]>> = {
-  fma: ["fma"],
-  read: readNames,
+  fma: SUMS.map((sums) => `fma${sums}`),
+  read: STREAMS.map((streams) => `read${streams}`),
 };
 export const ceilingLoopNames: readonly string[] = [...ceilingLoops.fma, ...ceilingLoops.read];
 
-/** A number from 0 in groups of seven bits; the last group stays below `limit`. */
-function leb128(value: number, limit: number): number[] {
+/** A number in groups of seven bits, of which the last one lies between the limits. */
+function leb128(value: number, from: number, below: number): number[] {
   const bytes: number[] = [];
   let rest = value;
-  for (; rest >= limit; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
-  return [...bytes, rest];
+  for (; rest < from || rest >= below; rest >>= 7) bytes.push((rest & 0x7f) | 0x80);
+  return [...bytes, rest & 0x7f];
 }
 
-const unsigned = (value: number): number[] => leb128(value, 0x80);
+const unsigned = (value: number): number[] => leb128(value, 0, 0x80);
 /** The highest bit of a signed number's last group is its sign. */
-const i32Constant = (value: number): number[] => [0x41, ...leb128(value, 0x40)];
+const i32Constant = (value: number): number[] => [0x41, ...leb128(value, -0x40, 0x40)];
 
 const sized = (bytes: readonly number[]): number[] => [...unsigned(bytes.length), ...bytes];
 const section = (id: number, bytes: readonly number[]): number[] => [id, ...sized(bytes)];
@@ -59,10 +64,10 @@ const NO_RESULT = 0x40;
 const BRANCH_IF = 0x0d;
 const END = 0x0b;
 const V128_LOAD = simd(0);
+const V128_STORE = simd(11);
 const IF = 0x04;
 const CALL = 0x10;
 const DROP = 0x1a;
-const I32_IS_ZERO = 0x45;
 const I32_EQUAL = 0x46;
 const I32_LESS = 0x49;
 const I32_ADD = 0x6a;
@@ -70,7 +75,6 @@ const I32_SUBTRACT = 0x6b;
 const I32_MULTIPLY = 0x6c;
 const I32_DIVIDE = 0x6e;
 const RELAXED_MADD = simd(0x105);
-const F32X4_ADD = simd(0xe4);
 const I32X4_ADD = simd(0xae);
 const I32X4_FIRST_LANE = [...simd(0x1b), 0];
 
@@ -87,23 +91,26 @@ const loop = (instructions: readonly number[], again: readonly number[]): number
 const advance = (local: number, by: number): number[] =>
   code(get(local), i32Constant(by), I32_ADD, set(local));
 
-/** Parameters: rounds, 0. Locals 2 and 3 are the factors, the sums follow. */
-function fmaBody(): number[] {
+/**
+ * Parameters: rounds, and where the sums are left, as neighbours, from the last to the first: that is how an engine finds pairs of them
+ * that it can keep in one wider register. Locals 2 and 3 are the factors, the sums follow.
+ */
+function fmaBody(sums: number): number[] {
   const first = 4;
   const multiplyAdd = (i: number): number[] =>
-    code(get(2), get(3), get(first + i), RELAXED_MADD, set(first + i));
-  const round = code(
-    times(UNROLLED, () => times(SUMS, multiplyAdd)),
-    advance(1, 1),
-  );
-  const total = times(SUMS - 1, (i) => code(get(first + i + 1), F32X4_ADD));
+    code(get(2), get(3), get(first + (i % sums)), RELAXED_MADD, set(first + (i % sums)));
+  const leave = (i: number): number[] => {
+    const sum = sums - 1 - i;
+    return code(get(1), get(first + sum), V128_STORE, 4, unsigned(sum * 16));
+  };
   return body(
     0,
-    2 + SUMS,
+    2 + sums,
     code(
       code(f32x4Constant(1e-3), set(2), f32x4Constant(1e-3), set(3)),
-      loop(round, code(get(1), get(0), I32_LESS)),
-      code(get(first), total, I32X4_FIRST_LANE),
+      loop(code(times(MULTIPLY_ADDS, multiplyAdd), advance(0, -1)), get(0)),
+      times(sums, leave),
+      get(0),
     ),
   );
 }
@@ -146,18 +153,20 @@ function readBody(streams: number): number[] {
 function runBody(): number[] {
   const from = code(get(0), get(3), I32_MULTIPLY);
   const to = code(from, get(3), I32_ADD);
-  const fma = code(get(3), i32Constant(0), CALL, 0, DROP);
-  const read = times(STREAMS.length, (i) =>
-    code(get(2), i32Constant(i + 1), I32_EQUAL, IF, NO_RESULT, from, to, CALL, i + 1, DROP, END),
-  );
-  return body(0, 0, code(get(2), I32_IS_ZERO, IF, NO_RESULT, fma, END, read));
+  const sums = code(get(0), i32Constant(SUM_BYTES), I32_MULTIPLY);
+  const calls = ceilingLoopNames.map((each, i) => {
+    const parameters = ceilingLoops.fma.includes(each) ? code(get(3), sums) : code(from, to);
+    const isIt = code(get(2), i32Constant(i), I32_EQUAL);
+    return code(isIt, IF, NO_RESULT, parameters, CALL, i, DROP, END);
+  });
+  return body(0, 0, calls.flat());
 }
 
 /** Where the module finds its memory. */
 export const ceilingMemory = { module: "bench", name: "memory" } as const;
 
 /**
- * The module's bytes; `sharedPages` is the most pages of a memory that threads share. All loops return a number that depends on
+ * The module's bytes; `sharedPages` is the most pages of a memory that threads share. All loops leave or return numbers that depend on
  * everything they did, so that nothing is left out.
  */
 export function ceilingModule(sharedPages?: number): Uint8Array<ArrayBuffer> {
@@ -178,7 +187,10 @@ export function ceilingModule(sharedPages?: number): Uint8Array<ArrayBuffer> {
         ),
       ),
       section(7, code(exported.length, exports)),
-      section(10, code(exported.length, fmaBody(), STREAMS.flatMap(readBody), runBody())),
+      section(
+        10,
+        code(exported.length, SUMS.flatMap(fmaBody), STREAMS.flatMap(readBody), runBody()),
+      ),
     ),
   );
 }
