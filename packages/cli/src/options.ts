@@ -29,6 +29,7 @@ export interface DeviceOptions {
   readonly adapter?: string;
   readonly threads?: number;
   readonly relaxedSimd?: "on" | "off";
+  readonly revectorize?: "on" | "off";
   readonly profile?: string;
 }
 
@@ -58,6 +59,14 @@ export function relaxedSimdOption(): Option {
   ).choices(["on", "off"]);
 }
 
+/** `--revectorize`, beside it. */
+export function revectorizeOption(): Option {
+  return new Option(
+    "--revectorize <choice>",
+    "of --device wasm; pairs of 128-bit registers as 256-bit ones, by an experimental flag of V8 (default: on where it is)",
+  ).choices(["on", "off"]);
+}
+
 /** `--profile`; `what` says which runs are measured. */
 export function profileOption(what: string): Option {
   return new Option(
@@ -68,7 +77,7 @@ export function profileOption(what: string): Option {
 
 /** Ends the command if options do not go together with `--device`. */
 export function checkDevice(command: Command, options: DeviceOptions): void {
-  const { device, adapter, threads, relaxedSimd, profile } = options;
+  const { device, adapter, threads, relaxedSimd, revectorize, profile } = options;
   const onlyFor = (only: Device, value: unknown, option: string): void => {
     if (value !== undefined && device !== only)
       badUsage(command, `option '${option}' is for --device ${only}, not for ${device}.`);
@@ -76,6 +85,7 @@ export function checkDevice(command: Command, options: DeviceOptions): void {
   onlyFor("gpu", adapter, "--adapter <name>");
   onlyFor("wasm", threads, "--threads <n>");
   onlyFor("wasm", relaxedSimd, "--relaxed-simd <choice>");
+  onlyFor("wasm", revectorize, "--revectorize <choice>");
   if (profile === "") badUsage(command, "option '--profile <file.json>' names no file.");
   if (profile !== undefined && device === "interpreter")
     badUsage(

@@ -27,18 +27,20 @@ export async function withBackend<T>(
 }
 
 async function pickBackend(options: DeviceOptions): Promise<PickedBackend> {
-  const { device, adapter, threads, relaxedSimd } = options;
+  const { device, adapter, threads, relaxedSimd, revectorize } = options;
   if (device === "gpu") {
     const { createWgslBackend } = await import("@millrace/kernels-wgsl");
     return createWgslBackend(adapter === undefined ? {} : { adapter });
   }
-  const { createInterpreterBackend, createWasmBackend } = await import("@millrace/kernels-cpu");
+  const { createInterpreterBackend, createWasmBackend, probeWasm } =
+    await import("@millrace/kernels-cpu");
   switch (device) {
     case "wasm": {
       const cache = await processCache();
       return createWasmBackend({
         ...(threads !== undefined && { threads }),
         ...(relaxedSimd !== undefined && { relaxedSimd: relaxedSimd === "on" }),
+        revectorize: revectorize === undefined ? probeWasm().revectorize : revectorize === "on",
         ...(cache && { cache }),
       });
     }

@@ -13,6 +13,7 @@ import {
   type DeviceOptions,
   deviceOption,
   relaxedSimdOption,
+  revectorizeOption,
   threadsOption,
   withExamples,
 } from "../options.ts";
@@ -45,7 +46,8 @@ export function addCompile(program: Command, context: CliContext): void {
       .addOption(deviceOption())
       .addOption(adapterOption())
       .addOption(threadsOption())
-      .addOption(relaxedSimdOption()),
+      .addOption(relaxedSimdOption())
+      .addOption(revectorizeOption()),
     [
       "compile --preset tiny --graph decode --print graph",
       "compile run --graph train --print program",

@@ -14,6 +14,7 @@ import {
   numberIn,
   profileOption,
   relaxedSimdOption,
+  revectorizeOption,
   speculation,
   threadsOption,
   tokenIds,
@@ -86,6 +87,7 @@ export function addGenerate(program: Command, context: CliContext): void {
       .addOption(adapterOption())
       .addOption(threadsOption())
       .addOption(relaxedSimdOption())
+      .addOption(revectorizeOption())
       .addOption(profileOption("every run, of prompt and tokens")),
     [
       'generate run --prompt "interface " --max-tokens 64',

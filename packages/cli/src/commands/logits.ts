@@ -12,6 +12,7 @@ import {
   deviceOption,
   profileOption,
   relaxedSimdOption,
+  revectorizeOption,
   threadsOption,
   type WeightChoice,
   weightsOption,
@@ -45,6 +46,7 @@ export function addLogits(program: Command, context: CliContext): void {
       .addOption(adapterOption())
       .addOption(threadsOption())
       .addOption(relaxedSimdOption())
+      .addOption(revectorizeOption())
       .addOption(profileOption("the run")),
     ["logits run --input ids.safetensors --out logits.safetensors --attention absorbed"],
   ).action(async (directory: string, options: LogitsOptions, command: Command) => {

@@ -17,6 +17,7 @@ import {
   presets,
   profileOption,
   relaxedSimdOption,
+  revectorizeOption,
   threadsOption,
   wholeNumber,
   withExamples,
@@ -102,6 +103,7 @@ export function addTrain(program: Command, context: CliContext): void {
       .addOption(adapterOption())
       .addOption(threadsOption())
       .addOption(relaxedSimdOption())
+      .addOption(revectorizeOption())
       .addOption(profileOption("three steady steps, the third to the fifth")),
     [
       'train --preset tiny --data "docs/**/*.md" --out run',

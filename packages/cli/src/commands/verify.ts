@@ -12,6 +12,7 @@ import {
   deviceOption,
   profileOption,
   relaxedSimdOption,
+  revectorizeOption,
   threadsOption,
   withExamples,
 } from "../options.ts";
@@ -31,6 +32,7 @@ export function addVerify(program: Command, context: CliContext): void {
       .addOption(adapterOption())
       .addOption(threadsOption())
       .addOption(relaxedSimdOption())
+      .addOption(revectorizeOption())
       .addOption(profileOption("every run")),
     ["verify golden/v3-base", "verify golden/train-step --device interpreter --json"],
   ).action(async (directory: string, options: VerifyOptions, command: Command) => {

@@ -30,11 +30,18 @@ import { Gang } from "./launch/gang.ts";
 import type { MemoryLimits, Place } from "./launch/memories.ts";
 import type { LinearMemory } from "./launch/memory.ts";
 import { availableThreads, hasThreads } from "./launch/thread.ts";
+import { isRevectorizing, startRevectorizing } from "./revectorize.ts";
 import { WasmStore } from "./store.ts";
 
 export interface WasmBackendOptions {
   /** Fused multiply-add in products, by default where the engine has it. False gives the same bits on every machine. */
   readonly relaxedSimd?: boolean;
+  /**
+   * Lets the engine join pairs of 128-bit registers into 256-bit ones, by default where Node was started with
+   * `--experimental-wasm-revectorize`. Results are the same. True sets that flag, which is one of the whole process: all WebAssembly
+   * that is compiled from then on is compiled like that.
+   */
+  readonly revectorize?: boolean;
   /**
    * Threads that run a program together, by default the machine's processors, at most 8, and 1 where memory cannot be
    * shared. Results do not depend on it.
@@ -69,6 +76,7 @@ const MOST_THREADS = 8;
 /** What all programs of a backend have in common. */
 interface Settings {
   readonly relaxed: boolean;
+  readonly revectorize: boolean;
   readonly threads: number;
   readonly divideFrom: number;
   readonly limits: MemoryLimits;
@@ -134,6 +142,13 @@ function settingsFrom(options: WasmBackendOptions, features: WasmFeatures): Sett
       what: "this WebAssembly engine has no relaxed SIMD",
       hint: "Leave the option relaxedSimd out, or set it to false.",
     });
+  const revectorize = options.revectorize ?? isRevectorizing();
+  if (revectorize && !features.revectorize)
+    throw new UnsupportedError({
+      what: "this WebAssembly engine does not make 256-bit registers",
+      hint: "Leave the option revectorize out; Node 24 has it on x64 processors with AVX2.",
+    });
+  if (revectorize) startRevectorizing();
   const canShare = features.sharedMemory && hasThreads();
   const threads = options.threads ?? (canShare ? Math.min(availableThreads(), MOST_THREADS) : 1);
   if (!Number.isInteger(threads) || threads < 1 || threads > 256)
@@ -149,7 +164,7 @@ function settingsFrom(options: WasmBackendOptions, features: WasmFeatures): Sett
     });
   const { divideFrom = DIVIDE_FROM, cache } = options;
   const limits = { shared: threads > 1, ...memoryLimits(options, features) };
-  return { relaxed, threads, divideFrom, limits, cache };
+  return { relaxed, revectorize, threads, divideFrom, limits, cache };
 }
 
 function memoryLimits(
@@ -172,8 +187,8 @@ function memoryLimits(
 }
 
 function printProgramConfiguration(program: Program, settings: Settings): string {
-  const { relaxed, threads, divideFrom } = settings;
-  const configurations = configureProgram(program, threads, divideFrom);
+  const { relaxed, threads } = settings;
+  const configurations = configureProgram(program, settings);
   const addresses = program.buffers.map(() => 0);
   const nowhere = { addresses, scratch: 0, constantTable: 0, control: 0 };
   const shared = threads > 1;
@@ -195,12 +210,12 @@ type NewTeam = () => Pick<TeamRun, "gang" | "id">;
 async function loadProgram(
   { program, key }: { readonly program: Program; readonly key: string | undefined },
   store: WasmStore,
-  { relaxed, divideFrom, threads, cache }: Settings,
+  { relaxed, revectorize, divideFrom, threads, cache }: Settings,
   newTeam: NewTeam | undefined,
 ): Promise<WasmExecutable> {
   const { shared } = store;
   // Over a store that another backend made for one thread there is one.
-  const settings = { relaxed, divideFrom, shared, threads: newTeam ? threads : 1 };
+  const settings = { relaxed, revectorize, divideFrom, shared, threads: newTeam ? threads : 1 };
   const kept = cache && key !== undefined ? { cache, key } : undefined;
   const emitted = await prepareModule(program, settings, kept);
   const executable = placeProgram(program, store, emitted, settings, newTeam);

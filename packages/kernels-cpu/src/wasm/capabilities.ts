@@ -6,6 +6,7 @@ import type { Capabilities } from "@millrace/graph";
 import { dtypes } from "@millrace/graph";
 import { ModuleBuilder } from "./emit/assembler.ts";
 import type { FunctionBuilder } from "./emit/function-builder.ts";
+import { canRevectorize } from "./revectorize.ts";
 
 /** Features of the engine that matter to kernels. */
 export interface WasmFeatures {
@@ -17,6 +18,8 @@ export interface WasmFeatures {
   readonly sharedMemory: boolean;
   /** Modules with several memories. */
   readonly multiMemory: boolean;
+  /** Pairs of 128-bit registers become 256-bit ones, if the engine is told to: Node on x64 processors with AVX2. */
+  readonly revectorize: boolean;
 }
 
 function validates(
@@ -43,6 +46,7 @@ export function probeWasm(): WasmFeatures {
       f.op("f32x4.relaxed_madd", "drop");
     }),
     sharedMemory: validates(() => undefined, { shared: true }),
+    revectorize: canRevectorize(),
     multiMemory: validates(
       (f) => {
         f.i32(0);

@@ -13,6 +13,7 @@ import { configureProgram, emitProgram, scratchBytes } from "./emit/emit.ts";
 export interface RunSettings {
   readonly threads: number;
   readonly relaxed: boolean;
+  readonly revectorize: boolean;
   readonly shared: boolean;
   readonly divideFrom: number;
 }
@@ -41,10 +42,13 @@ interface Kept {
 }
 
 /** Changes whenever the same program and options give another module. */
-const VERSION = 2;
+const VERSION = 3;
 
-function nameOf(key: string, { threads, relaxed, shared, divideFrom }: RunSettings): string {
-  const products = relaxed ? "fused" : "plain";
+function nameOf(
+  key: string,
+  { threads, relaxed, revectorize, shared, divideFrom }: RunSettings,
+): string {
+  const products = `${relaxed ? "fused" : "plain"}${revectorize ? "256" : "128"}`;
   return `${key}-wasm${VERSION}-${threads}-${products}-${shared ? "shared" : "own"}-${divideFrom}`;
 }
 
@@ -76,7 +80,7 @@ export async function prepareModule(
 ): Promise<EmittedModule> {
   let configured: readonly TeamConfiguration[] | undefined;
   const configurations = (): readonly TeamConfiguration[] =>
-    (configured ??= configureProgram(program, settings.threads, settings.divideFrom));
+    (configured ??= configureProgram(program, settings));
   const name = kept && nameOf(kept.key, settings);
   const known = kept && name !== undefined ? await readKept(kept.cache, name) : undefined;
   const needs = known?.needs ?? needsOf(program, configurations(), settings);

@@ -9,16 +9,24 @@ import type { Given } from "../../test/kernel-text.ts";
 import { fill, runText } from "../../test/kernel-text.ts";
 import { createInterpreterBackend } from "../interpreter/backend.ts";
 import { createWasmBackend } from "./backend.ts";
+import { probeWasm } from "./capabilities.ts";
 
 /** Below a unit in the last place of the largest sum for each of a few hundred additions. */
 const tolerance = { ulps: 4, absolute: 1.2e-4 };
 
+/** With narrow tiles and with wide ones. */
+const ways = [
+  {},
+  { relaxedSimd: false },
+  ...(probeWasm().revectorize ? [{ revectorize: true }, { revectorize: false }] : []),
+];
+
 async function check(text: string, inputs: Given["inputs"] = {}, sizes: Given["sizes"] = {}) {
   const expected = await runText(createInterpreterBackend(), text, { inputs, sizes });
-  for (const relaxedSimd of [true, false]) {
-    const actual = await runText(createWasmBackend({ relaxedSimd }), text, { inputs, sizes });
+  for (const options of ways) {
+    const actual = await runText(createWasmBackend(options), text, { inputs, sizes });
     expectSameValues(actual, expected, {
-      what: `wasm, relaxed SIMD ${relaxedSimd}`,
+      what: `wasm, ${JSON.stringify(options)}`,
       where: text,
       tolerances: { y: tolerance },
     });

@@ -33,7 +33,7 @@ it.each([1, 2, 3])("%i threads", async (threads) => {
   const program = await load(threads);
   const { steps } = program.program;
   const expected: Record<string, HostTensor> = await program.run({ x });
-  const shared = configureProgram(program.program, threads, 0).map(
+  const shared = configureProgram(program.program, { threads, divideFrom: 0 }).map(
     ({ divisions }) => divisions.size > 0,
   );
   const events = steps
@@ -73,7 +73,10 @@ it("a module that does not measure imports no clock", async () => {
   const places = { scratch: 0, constantTable: 0, control: 0, relaxed: false };
   const options = { ...places, addresses: program.buffers.map(() => 0), threads: 1, shared: false };
   const imports = (stepLog?: number): readonly string[] => {
-    const bytes = emitProgram(program, configureProgram(program, 1), { ...options, stepLog });
+    const bytes = emitProgram(program, configureProgram(program, { threads: 1 }), {
+      ...options,
+      stepLog,
+    });
     return WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ name }) => name);
   };
   expect(imports()).toEqual(["memory"]);

@@ -40,6 +40,7 @@ const tripGuess = 8;
 type Shapes = ReadonlyMap<string, readonly Dim[]>;
 
 interface Context {
+  readonly wide: boolean;
   readonly shapes: Shapes;
   readonly dtypes: ReadonlyMap<string, DType>;
   readonly lets: ReadonlyMap<string, Expr>;
@@ -309,6 +310,7 @@ function planStatement(statement: Statement, context: Context): Plan {
         context.shapes,
         context.lets,
         context.dtypes,
+        context.wide,
         (scope) => lanesThrough(statement.body, scope) !== undefined,
       );
       return { ...single(statement), choices: new Map([[statement, choice]]) };
@@ -318,13 +320,13 @@ function planStatement(statement: Statement, context: Context): Plan {
   }
 }
 
-/** Decides how a kernel is emitted. */
-export function configure(kernel: Kernel): Configuration {
+/** Decides how a kernel is emitted; `wide` says whether the engine makes registers of 256 bits. */
+export function configure(kernel: Kernel, wide = false): Configuration {
   const shapes = new Map(kernel.buffers.map((buffer) => [buffer.name, buffer.shape]));
   visitStatements(kernel.body, (statement) => {
     if (statement.kind === "array") shapes.set(statement.name, statement.shape);
   });
   const dtypes = new Map(kernel.buffers.map((buffer) => [buffer.name, buffer.dtype]));
-  const { body, choices } = planBlock(kernel.body, { shapes, dtypes, lets: new Map() });
+  const { body, choices } = planBlock(kernel.body, { wide, shapes, dtypes, lets: new Map() });
   return { body, choices };
 }

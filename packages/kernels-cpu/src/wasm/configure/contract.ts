@@ -20,6 +20,7 @@ export interface ContractChoice {
   readonly packRhs: PackingAxis;
   /** The body runs on four columns at once. */
   readonly lanes: boolean;
+  readonly tileColumns: TileColumns;
   readonly rowBlock: number;
   readonly columnBlock: number;
   /** Columns of a block that all rows of a block are multiplied with, before the next ones are. */
@@ -41,8 +42,10 @@ export const LOW_TILE_ROWS = 4;
 export type TileRows = typeof TILE_ROWS | typeof LOW_TILE_ROWS;
 /** Rows are low tiles' for each remainder: as few as leave a multiple of `TILE_ROWS`, with at most one row of a tile unused. */
 export const LOW_ROWS: readonly number[] = [0, 7, 8, 3, 4, 11];
-/** Columns of a tile, two registers. */
+/** Columns of a tile: two registers of 128 bits, or of 256, which an engine makes of neighbours. */
 export const TILE_COLUMNS = 8;
+export const WIDE_TILE_COLUMNS = 16;
+export type TileColumns = typeof TILE_COLUMNS | typeof WIDE_TILE_COLUMNS;
 
 /** Of the right side: each panel of it is used for a whole block of rows, so it may come from the last cache or from memory. */
 const MAX_PACKED_BYTES = 2 ** 22;
@@ -83,12 +86,13 @@ function packingAxis(
   return along.side <= along.none ? "side" : "none";
 }
 
-/** `bodyInLanes` says whether the body can run on four columns at once. */
+/** `bodyInLanes` says whether the body can run on four columns at once, `wide` whether the engine makes registers of 256 bits. */
 export function chooseContract(
   contract: Contract,
   shapes: ReadonlyMap<string, readonly Dim[]>,
   lets: ReadonlyMap<string, Expr>,
   dtypes: ReadonlyMap<string, DType>,
+  wide: boolean,
   bodyInLanes: (scope: Scope) => boolean,
 ): ContractChoice {
   const { rows, columns, depth, lhs, rhs, result } = contract;
@@ -99,21 +103,23 @@ export function chooseContract(
   const packRhs = packingAxis(rhs, columns.axis, depth.axis, shapes, lets);
   const byDepth = Math.floor(MAX_PACKED_BYTES / (roundUp(maxDepth, 4) * 4));
   const depthBlock = Math.min(DEPTH_BLOCK, roundUp(maxDepth, 4));
+  const tileColumns = wide && maxColumns > TILE_COLUMNS ? WIDE_TILE_COLUMNS : TILE_COLUMNS;
   return {
     kind: "contract",
     packLhs: packingAxis(lhs, rows.axis, depth.axis, shapes, lets),
     packRhs,
     lanes: bodyInLanes({ axis: columns.axis, lets, varying: new Set([result]) }),
+    tileColumns,
     rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, TILE_ROWS * 2)),
     columnBlock: Math.max(
-      TILE_COLUMNS,
+      tileColumns,
       Math.min(
         COLUMN_BLOCK,
-        Math.floor(byDepth / TILE_COLUMNS) * TILE_COLUMNS,
-        roundUp(maxColumns, TILE_COLUMNS),
+        Math.floor(byDepth / tileColumns) * tileColumns,
+        roundUp(maxColumns, tileColumns),
       ),
     ),
-    streamColumns: Math.floor(STREAM_BYTES / (depthBlock * 4 * TILE_COLUMNS)) * TILE_COLUMNS,
+    streamColumns: Math.floor(STREAM_BYTES / (depthBlock * 4 * tileColumns)) * tileColumns,
     depthBlock,
     fewRows: FEW_ROWS[packRhs],
     maxDepth,
@@ -122,7 +128,7 @@ export function chooseContract(
       dots,
       fewRows: Math.min(DOT_ROWS, maxRows),
       rowBlock: Math.min(DOT_ROWS, maxRows),
-      columnBlock: Math.min(DOT_COLUMN_BLOCK, roundUp(maxColumns, TILE_COLUMNS)),
+      columnBlock: Math.min(DOT_COLUMN_BLOCK, roundUp(maxColumns, tileColumns)),
     }),
   };
 }
@@ -148,9 +154,10 @@ export function scratchLayout(choice: ContractChoice): ScratchLayout {
 
 /** The decisions as one line. */
 export function describeContract(choice: ContractChoice): string {
-  const { rowBlock, columnBlock, depthBlock, packLhs, packRhs, lanes, dots } = choice;
+  const { rowBlock, columnBlock, depthBlock, tileColumns, packLhs, packRhs, lanes, dots } = choice;
   const format = dots?.kind === "integers" ? dots.format : dots?.dtype;
   if (dots) return `dot products with rows of ${format}${lanes ? "; body: 4 lanes" : ""}`;
   const blocks = `blocks of ${rowBlock} rows, ${columnBlock} columns, ${depthBlock} deep`;
-  return `${blocks}; left read along ${packLhs}, right along ${packRhs}${lanes ? "; body: 4 lanes" : ""}`;
+  const tiles = tileColumns === WIDE_TILE_COLUMNS ? `, tiles of ${TILE_ROWS} × ${tileColumns}` : "";
+  return `${blocks}${tiles}; left read along ${packLhs}, right along ${packRhs}${lanes ? "; body: 4 lanes" : ""}`;
 }

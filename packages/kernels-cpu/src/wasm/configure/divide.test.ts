@@ -9,7 +9,7 @@ function axisOf(threads: number, m: number | string, n: number, k: number): stri
     parseKernel(`kernel k { ${head} read x: f32[${m}, ${k}] read w: f32[${k}, ${n}] write y: f32[${m}, ${n}]
     contract rows i < ${m}, columns j < ${n}, depth d < ${k} lhs x[i, d] rhs w[d, j]
     result acc { store y[i, j] = acc } }`);
-  const [division] = configureTeam(kernel, threads).divisions.values();
+  const [division] = configureTeam(kernel, { threads }).divisions.values();
   return division?.kind === "product" ? division.by : undefined;
 }
 

@@ -7,7 +7,8 @@ import type { Contract, Dim, Expr, Kernel, Statement } from "@millrace/graph";
 import { maxDim, visitExpr, visitStatements, expressionsOf } from "@millrace/graph";
 import { configure, nestOf } from "./configure.ts";
 import type { Choice, Configuration, Loop } from "./configure.ts";
-import { TILE_COLUMNS, TILE_ROWS } from "./contract.ts";
+import type { ContractChoice } from "./contract.ts";
+import { TILE_ROWS } from "./contract.ts";
 import { variesWith } from "./stride.ts";
 import { workOf } from "./work.ts";
 
@@ -102,10 +103,14 @@ function isDivisible({ rows, columns, body }: Contract): boolean {
 }
 
 /** Rows, unless they are too few for an even split and there are more columns. */
-function productAxis({ rows, columns }: Contract, threads: number): ProductAxis {
+function productAxis(
+  { rows, columns }: Contract,
+  { tileColumns }: ContractChoice,
+  threads: number,
+): ProductAxis {
   const m = rows.extent;
   if (typeof m !== "number") return "either";
-  const columnTiles = Math.ceil(maxDim(columns.extent) / TILE_COLUMNS);
+  const columnTiles = Math.ceil(maxDim(columns.extent) / tileColumns);
   const even = EVEN_TILES * threads;
   return Math.ceil(m / TILE_ROWS) >= Math.min(columnTiles, even) ? "rows" : "columns";
 }
@@ -118,7 +123,7 @@ function divideStatement(
   const choice = choices.get(statement);
   if (statement.kind === "contract" && choice?.kind === "contract")
     return isDivisible(statement)
-      ? { kind: "product", by: productAxis(statement, threads) }
+      ? { kind: "product", by: productAxis(statement, choice, threads) }
       : undefined;
   if (statement.kind !== "loop" || statement.order !== "parallel") return undefined;
   const loops = nestOf(statement);
@@ -139,13 +144,21 @@ function mayRepeat(statement: Statement, written: ReadonlySet<string>): boolean 
   return repeatable;
 }
 
-/** A kernel for a team of `threads`; kernels of less work than `divideFrom` are left to one of them. */
+/** Who runs a kernel. */
+export interface TeamOptions {
+  readonly threads: number;
+  /** Kernels of less work, in nanoseconds, are left to one of the threads. */
+  readonly divideFrom?: number | undefined;
+  /** The engine joins pairs of registers. */
+  readonly revectorize?: boolean;
+}
+
+/** A kernel for a team of threads. */
 export function configureTeam(
   kernel: Kernel,
-  threads: number,
-  divideFrom: number = DIVIDE_FROM,
+  { threads, divideFrom = DIVIDE_FROM, revectorize = false }: TeamOptions,
 ): TeamConfiguration {
-  const { body, choices } = configure(kernel);
+  const { body, choices } = configure(kernel, revectorize);
   const work = workOf(body, choices);
   const divisions = new Map<Statement, Division>();
   const whole = { body, choices, work, divisions: new Map() };

@@ -6,7 +6,7 @@ import { printConfiguration } from "./print-configuration.ts";
 import { dividedWork, scheduleSteps, teamFrom } from "./schedule.ts";
 
 const divided = (text: string, threads = 4, divideFrom?: number): string => {
-  const configuration = configureTeam(parseKernel(text), threads, divideFrom);
+  const configuration = configureTeam(parseKernel(text), { threads, divideFrom });
   return printConfiguration(configuration, configuration.divisions);
 };
 
@@ -93,7 +93,7 @@ describe("scheduleSteps", () => {
     step 0 ($2, $1) // e
   }
   `);
-  const configurations = program.kernels.map((kernel) => configureTeam(kernel, 2));
+  const configurations = program.kernels.map((kernel) => configureTeam(kernel, { threads: 2 }));
 
   it("meets only where a step needs what others did, and gives each thread something", () => {
     expect(scheduleSteps(program, configurations, 2)).toEqual([

@@ -5,7 +5,7 @@
  */
 import type { Contract } from "@millrace/graph";
 import type { ContractChoice } from "../configure/contract.ts";
-import { LOW_ROWS, LOW_TILE_ROWS, TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import { LOW_ROWS, LOW_TILE_ROWS, TILE_ROWS } from "../configure/contract.ts";
 import type { SumsOfBlock } from "./tile-sums.ts";
 import { directSums, finishBlock, fullPanels, tileStretches } from "./tile-sums.ts";
 import { emitFewRows } from "./few-rows.ts";
@@ -26,18 +26,19 @@ export function emitBlocked(
 ): void {
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, rhs, choice, scratch } = product;
+  const { tileColumns } = choice;
 
   eachBlock(k, columns.length, choice.columnBlock, (columnOffset, columnCount) => {
     const firstColumn = add(columns.first, columnOffset);
-    const columnPanels = groups(columnCount, TILE_COLUMNS);
+    const columnPanels = groups(columnCount, tileColumns);
     /** The packed right side, block by block in depth, panel by panel in columns. */
     const packed = (depthOffset: Value): Value =>
-      add(mul(depthOffset, columnPanels, TILE_COLUMNS * 4), scratch.rhs);
+      add(mul(depthOffset, columnPanels, tileColumns * 4), scratch.rhs);
 
     eachPacked(columnCount, choice.columnBlock, (offset, count) =>
       eachDepthBlock(k, product, (depthOffset, depthCount, steps) => {
         packPanels(k, rhs, {
-          width: TILE_COLUMNS,
+          width: tileColumns,
           address: add(packed(depthOffset), mul(offset, steps, 4)),
           first: add(firstColumn, offset),
           length: count,
@@ -112,14 +113,14 @@ function emitTiles(k: KernelEmitter, product: Product, right: PackedColumns): vo
   const { add, mul, groups } = arithmeticOf(k);
   const { rows, columns, depth, lhs, choice, scratch, tileRows } = product;
   const direct = directSums(k, product);
-  const rowOfTiles = k.input.library.get(tiles(tileRows, k.input.relaxed));
+  const rowOfTiles = k.input.library.get(tiles(tileRows, choice.tileColumns, k.input.relaxed));
   const block: SumsOfBlock = {
     firstRow: rows.first,
     rows: rows.length,
     fullRows: fullPanels(k, rows, rows.length, tileRows),
     firstColumn: right.first,
     columns: right.count,
-    fullColumns: fullPanels(k, columns, right.count, TILE_COLUMNS),
+    fullColumns: fullPanels(k, columns, right.count, choice.tileColumns),
   };
   eachDepthBlock(k, product, (depthOffset, depthCount, steps) => {
     packPanels(k, lhs, {
@@ -137,7 +138,7 @@ function emitTiles(k: KernelEmitter, product: Product, right: PackedColumns): vo
     const whereLast = (addend: Value): Value =>
       table.apply("select", [isLast, addend, table.integer(0)]);
     eachBlock(k, right.count, choice.streamColumns, (offset, count) => {
-      const full = fullPanels(k, columns, count, TILE_COLUMNS);
+      const full = fullPanels(k, columns, count, choice.tileColumns);
       each(k, groups(rows.length, tileRows), (rowPanel) => {
         const left = add(mul(rowPanel, steps, tileRows * 4), scratch.lhs);
         const stretches = tileStretches(k, product, direct, block, rowPanel, {

@@ -5,7 +5,7 @@
  */
 import type { Contract, Statement } from "@millrace/graph";
 import { InternalError } from "@millrace/graph";
-import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import { TILE_ROWS } from "../configure/contract.ts";
 import type { ContractChoice } from "../configure/contract.ts";
 import type { Loop } from "../configure/configure.ts";
 import { EVEN_TILES } from "../configure/divide.ts";
@@ -92,10 +92,13 @@ function emitBlockedPart(k: KernelEmitter, product: Product, by: ProductAxis): v
   const { f, e } = k;
   switch (by) {
     case "rows":
-      emitBlocked(k, inShared(k, product), asTheyCome(k));
+      emitBlocked(k, inShared(k, product), asTheyCome(k, product));
       break;
     case "columns":
-      emitBlocked(k, { ...product, columns: partOf(k, product.columns, TILE_COLUMNS) });
+      emitBlocked(k, {
+        ...product,
+        columns: partOf(k, product.columns, product.choice.tileColumns),
+      });
       break;
     case "either":
       e.emit(product.rows.length);
@@ -122,7 +125,7 @@ function emitDividedProduct(k: KernelEmitter, contract: Contract, by: ProductAxi
     k,
     product,
     knownRows(product),
-    () => emitFewRows(k, product, asTheyCome(k)),
+    () => emitFewRows(k, product, asTheyCome(k, product)),
     () => emitBlockedPart(k, product, by),
   );
 }

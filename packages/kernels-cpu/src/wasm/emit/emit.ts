@@ -6,7 +6,7 @@
 import type { Kernel, Program } from "@millrace/graph";
 import { DeviceError } from "@millrace/graph";
 import { scratchLayout } from "../configure/contract.ts";
-import type { TeamConfiguration } from "../configure/divide.ts";
+import type { TeamConfiguration, TeamOptions } from "../configure/divide.ts";
 import { configureTeam } from "../configure/divide.ts";
 import { scheduleSteps } from "../configure/schedule.ts";
 import { clockImport } from "../launch/clock.ts";
@@ -86,10 +86,9 @@ export function scratchBytes(
 /** The configuration of each of a program's kernels for a team of threads. */
 export function configureProgram(
   program: Program,
-  threads: number,
-  divideFrom?: number,
+  options: TeamOptions,
 ): readonly TeamConfiguration[] {
-  return program.kernels.map((kernel) => configureTeam(kernel, threads, divideFrom));
+  return program.kernels.map((kernel) => configureTeam(kernel, options));
 }
 
 /** What the functions of one module share. */

@@ -3,7 +3,7 @@
  * of them for a thread alone, or those that it takes while others take theirs. Which thread takes what shows in the time only.
  */
 import { InternalError } from "@millrace/graph";
-import { TILE_COLUMNS, TILE_ROWS } from "../configure/contract.ts";
+import { TILE_ROWS } from "../configure/contract.ts";
 import { LINE } from "../configure/divide.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import type { Extent, Product } from "./product.ts";
@@ -46,7 +46,7 @@ export function teamOf(k: KernelEmitter): Team {
 
 /** A product whose right side is packed where all threads read it. */
 export function inShared(k: KernelEmitter, product: Product): Product {
-  const { rows, columns, scratch } = product;
+  const { rows, columns, choice, scratch } = product;
   const inPanels = (extent: Extent, width: number): Extent => {
     const { length } = extent;
     const even = length.kind === "constant" && length.value % width === 0;
@@ -55,16 +55,16 @@ export function inShared(k: KernelEmitter, product: Product): Product {
   return {
     ...product,
     rows: inPanels(rows, TILE_ROWS),
-    columns: inPanels(columns, TILE_COLUMNS),
+    columns: inPanels(columns, choice.tileColumns),
     scratch: { ...scratch, rhs: k.table.integer(k.input.scratch.shared) },
   };
 }
 
-/** Columns whose panels are packed together, as `packPanels` does it fastest. */
-const PACKED_COLUMNS = 4 * TILE_COLUMNS;
+/** Panels that are packed together, as `packPanels` does it fastest. */
+const PACKED_PANELS = 4;
 
 /** Threads pack the right side together, and take rows of the left one, each as it comes for them. */
-export function asTheyCome(k: KernelEmitter): Sharing {
+export function asTheyCome(k: KernelEmitter, { choice }: Product): Sharing {
   const { f, e, table } = k;
   const { sub } = arithmeticOf(k);
   const team = teamOf(k);
@@ -92,7 +92,7 @@ export function asTheyCome(k: KernelEmitter): Sharing {
         }),
       );
   return {
-    eachPacked: each(PACKED_COLUMNS),
+    eachPacked: each(PACKED_PANELS * choice.tileColumns),
     eachRows: each(TILE_ROWS),
     eachColumns: each(LINE),
     meet: () => f.call(team.barrier),

@@ -4,7 +4,6 @@
  * first, right where they belong. Panels that are not full always go the first way.
  */
 import type { Expr } from "@millrace/graph";
-import { TILE_COLUMNS } from "../configure/contract.ts";
 import type { IndexPart } from "../configure/merge-index.ts";
 import { mergeIndex } from "../configure/merge-index.ts";
 import { variesWith } from "../configure/stride.ts";
@@ -151,7 +150,7 @@ export function tileStretches(
   const ownRow = add(mul(rowPanel, tileRows * choice.columnBlock * 4), scratch.sums);
   const own = (column: Value): Value => add(ownRow, mul(column, 4));
   const ownBytes = table.integer(choice.columnBlock * 4);
-  const panels = groups(count, TILE_COLUMNS);
+  const panels = groups(count, choice.tileColumns);
   const nothing = table.integer(0);
   const alone = { rowBytes: ownBytes, addend: nothing, addendBytes: nothing };
   if (!direct) return [{ offset, panels, address: own(offset), ...alone }];
@@ -168,7 +167,7 @@ export function tileStretches(
     addendBytes: direct.addend?.rowBytes ?? nothing,
   };
   if (full.all) return [stretch];
-  const rest = add(offset, mul(full.count, TILE_COLUMNS));
+  const rest = add(offset, mul(full.count, choice.tileColumns));
   return [stretch, { offset: rest, panels: sub(panels, full.count), address: own(rest), ...alone }];
 }
 
@@ -204,7 +203,7 @@ function finishPanels(
     ...product,
     scratch: { ...scratch, sums: add(scratch.sums, offset) },
   });
-  const [row, column] = [mul(fullRows.count, tileRows), mul(fullColumns.count, TILE_COLUMNS)];
+  const [row, column] = [mul(fullRows.count, tileRows), mul(fullColumns.count, choice.tileColumns)];
   if (!fullRows.all)
     runBody(k, from(mul(row, choice.columnBlock * 4)), {
       firstRow: add(firstRow, row),
