@@ -29,7 +29,8 @@ export async function probeMachine(options: DeviceOptions): Promise<readonly Fin
     probeCompiler("clang", "clang", "Install it, such as apt-get install clang."),
     probeGpu(options),
   ]);
-  return [probeNode(process.versions.node), probeCpu(), ...probeWasm(), cc, clang, gpu];
+  const wasm = [...probeWasm(), await probeRegisters()];
+  return [probeNode(process.versions.node), probeCpu(), ...wasm, cc, clang, gpu];
 }
 
 /** Whether a Node version is new enough. */
@@ -112,6 +113,21 @@ function probeWasm(): readonly Finding[] {
       remedy: newerNode,
     };
   });
+}
+
+async function probeRegisters(): Promise<Finding> {
+  const engine = await import("@millrace/kernels-cpu");
+  const available = engine.probeWasm().revectorize;
+  return {
+    name: "256-bit registers",
+    required: false,
+    available,
+    detail: available
+      ? "V8's revectorization; taken unless told by --revectorize"
+      : "V8's revectorization needs Node 24 and an x64 processor with AVX2",
+    purpose: "matrix products in half of the time",
+    remedy: newerNode,
+  };
 }
 
 /** A module with one function of no arguments, and a memory, or several alike, if `memory` gives its limits. */

@@ -5,6 +5,8 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { probeWasm } from "@millrace/kernels-cpu";
+
 import { runCli } from "./program.ts";
 import { type Finished, modelFiles, run, writeFiles } from "../test/small-model.ts";
 
@@ -182,5 +184,33 @@ describe("--relaxed-simd", () => {
     const { status, stderr } = await generate("--device", device, "--relaxed-simd", "off");
     expect(status).toBe(2);
     expect(stderr).toContain("'--relaxed-simd <choice>' is for --device wasm");
+  });
+});
+
+describe("--revectorize", () => {
+  const products = async (...choice: string[]): Promise<string> => {
+    const args = ["compile", "--preset", "tiny", "--graph", "decode", "--print", "emitted"];
+    return (await run(...args, ...choice)).stdout;
+  };
+
+  it("off takes narrow tiles", async () => {
+    expect(await products("--revectorize", "off")).not.toContain("tiles of 6 × 16");
+  });
+
+  it.skipIf(!probeWasm().revectorize)("is on where the engine has it", async () => {
+    expect(await products()).toContain("tiles of 6 × 16");
+    expect(await products("--revectorize", "on")).toBe(await products());
+  });
+
+  it.skipIf(probeWasm().revectorize)("says what is missing", async () => {
+    const { status, stderr } = await generate("--revectorize", "on");
+    expect(status).toBe(1);
+    expect(stderr).toContain("does not make 256-bit registers");
+  });
+
+  it("with --device gpu is bad usage", async () => {
+    const { status, stderr } = await generate("--device", "gpu", "--revectorize", "off");
+    expect(status).toBe(2);
+    expect(stderr).toContain("'--revectorize <choice>' is for --device wasm");
   });
 });
