@@ -9,7 +9,9 @@ import { MillraceError } from "@millrace/graph";
 import type { Case, Group } from "./case.ts";
 import { familiesOf } from "./case.ts";
 import { casesOf } from "./cases.ts";
-import { commandOf } from "./contestants/names.ts";
+import type { ContestantName } from "./contestants/names.ts";
+import { canRevectorize, commandOf } from "./contestants/command.ts";
+import { contestantNames, isLimit, isNarrow, peerNames } from "./contestants/names.ts";
 import { ChildPartner } from "./measure/child-process.ts";
 import type { Effort, Entrant } from "./measure/interleave.ts";
 import { measureFamily, stepsOf } from "./measure/interleave.ts";
@@ -56,9 +58,13 @@ class Processes implements Pool {
   }
 }
 
-/** The limits that a family meets, each with the cases that meet it. */
-function limitsOf(family: readonly Case[]): Pick<Entrant, "task" | "cases">[] {
+/** The limits that a family meets, each with the cases that meet it; memory does not depend on how wide registers are. */
+function limitsOf(
+  family: readonly Case[],
+  name: ContestantName,
+): Pick<Entrant, "task" | "cases">[] {
   const kinds = new Set(family.flatMap(({ ceiling }) => (ceiling ? [ceiling.kind] : [])));
+  if (name === "ceiling-128") kinds.delete("read");
   return [...kinds].map((of) => ({
     task: { kind: "ceiling", of },
     cases: family.filter(({ ceiling }) => ceiling?.kind === of),
@@ -67,12 +73,15 @@ function limitsOf(family: readonly Case[]): Pick<Entrant, "task" | "cases">[] {
 
 /** Who takes part, in the order of a round: what is compared most closely stands side by side. */
 function entrantsOf(family: readonly Case[], { peers, threads }: Options): Entrant[] {
-  const limits = limitsOf(family);
   const tasks = family.map((measured) => ({ task: measured.task, cases: [measured] }));
-  const allowed = peers.filter((name) => name !== "pytorch-avx512" || hasAvx512);
-  return (["ceiling", "millrace", ...allowed] as const).flatMap((contestant) =>
+  const isThere = (name: ContestantName): boolean =>
+    name === "pytorch-avx512" ? hasAvx512 : canRevectorize || !isNarrow(name);
+  const taking = contestantNames.filter(
+    (name) => isThere(name) && (peers.includes(name) || !peerNames.includes(name)),
+  );
+  return taking.flatMap((contestant) =>
     threads.flatMap((count) =>
-      (contestant === "ceiling" ? limits : tasks).map(({ task, cases }) => ({
+      (isLimit(contestant) ? limitsOf(family, contestant) : tasks).map(({ task, cases }) => ({
         contestant,
         threads: count,
         task,

@@ -6,7 +6,7 @@ import { InputError } from "@millrace/graph";
 import type { Group } from "./case.ts";
 import { groups } from "./case.ts";
 import type { ContestantName } from "./contestants/names.ts";
-import { contestantNames } from "./contestants/names.ts";
+import { peerNames } from "./contestants/names.ts";
 
 export interface Options {
   readonly groups: readonly Group[];
@@ -46,7 +46,7 @@ export const usage: string = `npm run bench -- [options]
 
   --only <groups>     ${groups.join(", ")} (all)
   --threads <counts>  numbers of threads, such as 1,2 (1,2)
-  --peers <names>     ${contestantNames.slice(2).join(", ")} (all; "none" for none)
+  --peers <names>     ${peerNames.join(", ")} (all; "none" for none)
   --match <text>      only cases whose name contains it, such as 512x512 or decode-int8; not with --write
   --rounds <n>        rounds of each case, of which the median counts; 3 with --quick, else
                       ${roundsText}
@@ -89,7 +89,7 @@ export function parseOptions(words: readonly string[]): Options {
     options: {
       only: { type: "string", default: groups.join(",") },
       threads: { type: "string", default: "1,2" },
-      peers: { type: "string", default: contestantNames.slice(2).join(",") },
+      peers: { type: "string", default: peerNames.join(",") },
       match: { type: "string", default: "" },
       rounds: { type: "string" },
       seconds: { type: "string" },
@@ -115,7 +115,7 @@ export function parseOptions(words: readonly string[]): Options {
   return {
     groups: listOf(values.only, groups, "--only"),
     threads: values.threads.split(",").map((word) => numberOf(word, "--threads", true)),
-    peers: values.peers === "none" ? [] : listOf(values.peers, contestantNames.slice(2), "--peers"),
+    peers: values.peers === "none" ? [] : listOf(values.peers, peerNames, "--peers"),
     rounds: roundsOf(values.rounds, quick),
     seconds: numberOf(values.seconds ?? (quick ? "0.02" : "0.2"), "--seconds", false),
     match: values.match,

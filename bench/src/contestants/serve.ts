@@ -14,7 +14,9 @@ const REPLIES = 3;
 
 const entries: Partial<Record<ContestantName, () => Promise<{ readonly enter: Enter }>>> = {
   ceiling: () => import("./ceiling.ts"),
+  "ceiling-128": () => import("./ceiling.ts"),
   millrace: () => import("./millrace.ts"),
+  "millrace-128": async () => ({ enter: (await import("./millrace.ts")).enterNarrow }),
   "jax-js": () => import("./jax.ts"),
   tfjs: () => import("./tfjs.ts"),
   "onnxruntime-web": () => import("./onnx-web.ts"),

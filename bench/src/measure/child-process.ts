@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import type { Command } from "../contestants/names.ts";
+import type { Command } from "../contestants/command.ts";
 import type { Partner, Reply, Request } from "./protocol.ts";
 
 const KEPT_CHARACTERS = 4000;

@@ -5,6 +5,7 @@
  */
 import type { Case, Task } from "../case.ts";
 import type { ContestantName } from "../contestants/names.ts";
+import { isOurs } from "../contestants/names.ts";
 import { differenceOf } from "./agreement.ts";
 import type { Sample } from "./agreement.ts";
 import type { Watch } from "./progress.ts";
@@ -92,16 +93,16 @@ function compare(
   measured: Case,
   referenceOf: (measured: Case, length: number) => Sample | undefined,
 ): void {
-  const own = standings.find(({ entrant }) => entrant.contestant === "millrace")?.ready?.sample;
+  const ours = standings.find(({ entrant }) => entrant.contestant === "millrace")?.ready?.sample;
   const length = standings.find(({ ready }) => ready)?.ready?.length;
-  const expected = (length === undefined ? undefined : referenceOf(measured, length)) ?? own;
+  const expected = (length === undefined ? undefined : referenceOf(measured, length)) ?? ours;
   if (!expected || expected.length === 0) return;
   for (const standing of standings) {
     if (!standing.ready) continue;
     const difference = differenceOf(standing.ready.sample, expected);
     standing.difference = difference;
-    const isOurs = standing.entrant.contestant === "millrace";
-    const tolerance = isOurs ? measured.tolerance : measured.peerTolerance;
+    const own = isOurs(standing.entrant.contestant);
+    const tolerance = own ? measured.tolerance : measured.peerTolerance;
     if (difference <= tolerance) continue;
     standing.status = "differs";
     standing.reason = `its result is off by ${difference.toPrecision(2)}, more than ${tolerance}`;

@@ -17,6 +17,7 @@ function products(ours: number, peers: Partial<Record<"tfjs" | "jax-js", number>
   return {
     products: exampleGroup([
       exampleMeasurement("ceiling", [1], { facts: { amount: 1e9 } }),
+      exampleMeasurement("ceiling-128", [1.6], { facts: { amount: 1e9 } }),
       // Both threads do the work of one in a tenth more time.
       exampleMeasurement("ceiling", [1.1], { threads: 2, facts: { amount: 2e9 } }),
       exampleMeasurement("millrace", [ours]),
@@ -35,6 +36,7 @@ describe("judge", () => {
       measured: "80 % (80–80), 512³",
       kept: true,
     });
+    expect(find(good, "limit in 128 bits")).toMatchObject({ measured: "128 % (128–128), 512³" });
     expect(find(good, "fastest of")).toMatchObject({
       measured: "2× (2–2), 512³, jax-js",
       kept: true,
@@ -117,6 +119,7 @@ describe("judge", () => {
   it("finds every case that it names", () => {
     const names = [
       "ceiling",
+      "ceiling-128",
       "millrace",
       "jax-js",
       "pytorch",

@@ -24,6 +24,15 @@ export const NOT_MEASURED = "not measured";
 type Bound = { readonly atLeast: number } | { readonly atMost: number } | "stated";
 type Unit = "×" | "%" | " ms";
 
+/**
+ * What shares of the multiply-add limit are of, and which of them are promised: the first promise was made of registers of 128 bits, which
+ * are all that WebAssembly has by itself; an engine that joins them in pairs raises the limit to nearly twice that.
+ */
+const multiplyAddLimits = [
+  { limit: "ceiling", words: "of the multiply-add limit", isPromised: true },
+  { limit: "ceiling-128", words: "of the limit in 128 bits", isPromised: true },
+] as const;
+
 const threadCounts = [
   [1, "one thread"],
   [2, "two threads"],
@@ -74,8 +83,10 @@ export function judge(results: Results): Verdict[] {
   };
 
   const square = "f32 square products from 512 up";
-  const share = evidence.worst(isSquare, shareOf(1));
-  add(`${square}, one thread, of the multiply-add limit`, { atLeast: 0.75 }, share, "%");
+  for (const { limit, words, isPromised } of multiplyAddLimits) {
+    const share = evidence.worst(isSquare, shareOf(1, limit));
+    add(`${square}, one thread, ${words}`, isPromised ? { atLeast: 0.75 } : "stated", share, "%");
+  }
   const best = evidence.worst(isSquare, speedOver(webPeers, 1));
   add(`${square}, over the fastest of ${webPeers.join(", ")}`, { atLeast: 1.8 }, best);
   const twoOverOne = evidence.worst(isSquare, scaling);
@@ -96,8 +107,10 @@ export function judge(results: Results): Verdict[] {
 
   for (const [threads, count] of threadCounts) {
     const v3 = `training step of the V3 small shape, ${count}`;
-    const ofLimit = evidence.of("train-v3", shareOf(threads));
-    add(`${v3}, of the multiply-add limit`, { atLeast: 0.5 }, ofLimit, "%");
+    for (const { limit, words, isPromised } of multiplyAddLimits) {
+      const ofLimit = evidence.of("train-v3", shareOf(threads, limit));
+      add(`${v3}, ${words}`, isPromised ? { atLeast: 0.5 } : "stated", ofLimit, "%");
+    }
     const asInstalled = evidence.of("train-v3", speedOver(["pytorch"], threads));
     add(`${v3}, over PyTorch as installed`, { atLeast: 1 }, asInstalled);
     const wide = evidence.of("train-v3", speedOver(["pytorch-avx512"], threads));

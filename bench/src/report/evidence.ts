@@ -9,6 +9,7 @@ import type { CaseResult, Measurement, Results } from "../measure/result.ts";
 import { findMeasurement, isMeasured } from "../measure/result.ts";
 import type { Spread } from "../measure/statistics.ts";
 import { ratioOf, scaled, spreadOf } from "../measure/statistics.ts";
+import type { LimitName } from "./table.ts";
 import { formatRatio, shareOfCeiling, speedRatio } from "./table.ts";
 
 export interface Finding {
@@ -36,10 +37,10 @@ const measuredAs = (
 
 /** Share of the limit. */
 export const shareOf =
-  (threads: number): Question =>
+  (threads: number, limit: LimitName = "ceiling"): Question =>
   (result) => {
     const ours = measuredAs(result, "millrace", threads);
-    return find(ours && shareOfCeiling(result, ours));
+    return find(ours && shareOfCeiling(result, ours, limit));
   };
 
 /** How many times faster we are than the fastest of `peers`. */

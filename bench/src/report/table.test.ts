@@ -60,6 +60,19 @@ describe("groupTable", () => {
     ]);
   });
 
+  it("has the limit without wide registers beside the other, and ours without as a peer's", () => {
+    const narrowLimit = exampleMeasurement("ceiling-128", [0.02], { facts: { amount: 5e8 } });
+    const narrow = exampleMeasurement("millrace-128", [0.06]);
+    const group = exampleGroup([ceiling, narrowLimit, ours, narrow]);
+    expect(groupTable(group).split("\n")).toEqual([
+      "| GFLOP/s | threads | limit | limit in 128 bits | Millrace | of the limit | millrace-128 |",
+      "| --- | --: | --: | --: | --: | --: | --: |",
+      "| 512³ | 1 | 50 | 25 | 25 | 50 % (50–50) | 16.7; 1.5× (1.5–1.5) |",
+    ]);
+    const share = shareOfCeiling(group.cases[0]!, ours, "ceiling-128");
+    expect(share).toEqual({ median: 1, low: 1, high: 1 });
+  });
+
   it("has a row for each number of threads and a dash where there is nothing", () => {
     const failed = exampleMeasurement("millrace", [], {
       threads: 2,

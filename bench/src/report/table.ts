@@ -5,7 +5,7 @@
 import { rateOf } from "../case.ts";
 import type { Case, Unit } from "../case.ts";
 import type { ContestantName } from "../contestants/names.ts";
-import { contestantNames } from "../contestants/names.ts";
+import { contestantNames, isLimit } from "../contestants/names.ts";
 import type { CaseResult, GroupResult, Measurement } from "../measure/result.ts";
 import { findMeasurement, isMeasured } from "../measure/result.ts";
 import type { Spread } from "../measure/statistics.ts";
@@ -37,9 +37,16 @@ export function speedRatio(ours: Measurement, theirs: Measurement): Spread {
   return ratioOf(theirs.seconds, ours.seconds);
 }
 
+/** The machine's limits: in registers as wide as the engine makes them, and in those that WebAssembly has by itself. */
+export type LimitName = "ceiling" | "ceiling-128";
+
 /** Which part of the machine's limit a measurement reaches, by the limit measured in the same rounds. */
-export function shareOfCeiling(result: CaseResult, measurement: Measurement): Spread | undefined {
-  const ceiling = findMeasurement(result, "ceiling", measurement.threads);
+export function shareOfCeiling(
+  result: CaseResult,
+  measurement: Measurement,
+  limitName: LimitName = "ceiling",
+): Spread | undefined {
+  const ceiling = findMeasurement(result, limitName, measurement.threads);
   const need = result.case.ceiling;
   if (!need || !isMeasured(ceiling) || !isMeasured(measurement)) return undefined;
   const { amount = 0 } = ceiling.facts;
@@ -62,14 +69,12 @@ function threadCounts(cases: readonly CaseResult[]): number[] {
   return [...new Set(counts)].toSorted((a, b) => a - b);
 }
 
-/** Contestants beside us and the limits that were measured somewhere in the group. */
-function peersOf(cases: readonly CaseResult[]): ContestantName[] {
+/** Contestants that were measured somewhere in the group. */
+function measuredOf(cases: readonly CaseResult[]): ContestantName[] {
   const measured = new Set(
     cases.flatMap(({ measurements }) => measurements.filter(isMeasured)).map((m) => m.contestant),
   );
-  return contestantNames.filter(
-    (name) => name !== "ceiling" && name !== "millrace" && measured.has(name),
-  );
+  return contestantNames.filter((name) => measured.has(name));
 }
 
 /** Header and rows; columns of numbers are right-aligned. */
@@ -86,23 +91,28 @@ const unitNames: Readonly<Record<Unit, string>> = {
   ms: "ms",
 };
 
+const limitHeads: Readonly<Record<LimitName, string>> = {
+  ceiling: "limit",
+  "ceiling-128": "limit in 128 bits",
+};
+const limitNames = Object.keys(limitHeads) as LimitName[];
+
 /** The table of one group. */
 export function groupTable({ cases }: GroupResult): string {
-  const peers = peersOf(cases);
+  const measured = measuredOf(cases);
+  const peers = measured.filter((name) => name !== "millrace" && !isLimit(name));
   const threads = threadCounts(cases);
-  const hasLimit = cases.some(({ case: { ceiling } }) => ceiling !== null);
+  const limits = limitNames.filter((name) => measured.includes(name));
   const units = [...new Set(cases.map(({ case: { unit } }) => unitNames[unit]))];
   const header = [
     units.join(", "),
     "threads",
-    ...(hasLimit ? ["limit"] : []),
+    ...limits.map((name) => limitHeads[name]),
     "Millrace",
-    ...(hasLimit ? ["of the limit"] : []),
+    ...(limits.length > 0 ? ["of the limit"] : []),
     ...peers,
   ];
-  const rows = cases.flatMap((result) =>
-    threads.map((count) => row(result, count, peers, hasLimit)),
-  );
+  const rows = cases.flatMap((result) => threads.map((count) => row(result, count, peers, limits)));
   return layOut(header, rows);
 }
 
@@ -112,19 +122,21 @@ function row(
   result: CaseResult,
   threads: number,
   peers: readonly ContestantName[],
-  hasLimit: boolean,
+  limits: readonly LimitName[],
 ): string[] {
   const ours = findMeasurement(result, "millrace", threads);
-  const limit = findMeasurement(result, "ceiling", threads);
   const share = ours && shareOfCeiling(result, ours);
   return [
     result.case.label,
     String(threads),
-    ...(hasLimit
-      ? [isMeasured(limit) && result.case.ceiling ? formatNumber(ceilingRate(result, limit)) : NONE]
-      : []),
+    ...limits.map((name) => {
+      const limit = findMeasurement(result, name, threads);
+      return isMeasured(limit) && result.case.ceiling
+        ? formatNumber(ceilingRate(result, limit))
+        : NONE;
+    }),
     isMeasured(ours) ? rate(result.case, ours) : NONE,
-    ...(hasLimit ? [share ? formatShare(share) : NONE] : []),
+    ...(limits.length > 0 ? [share ? formatShare(share) : NONE] : []),
     ...peers.map((name) => {
       const theirs = findMeasurement(result, name, threads);
       if (!isMeasured(theirs)) return NONE;
@@ -164,7 +176,7 @@ export function versionsOf(groups: readonly GroupResult[]): string[] {
   for (const { cases } of groups)
     for (const { measurements } of cases)
       for (const { contestant, version } of measurements)
-        if (version !== "" && contestant !== "ceiling") versions.set(contestant, version);
+        if (version !== "" && !isLimit(contestant)) versions.set(contestant, version);
   return contestantNames.flatMap((name) => {
     const version = versions.get(name);
     return version === undefined ? [] : [`${name} ${version}`];

@@ -16,6 +16,7 @@ import {
   sum,
 } from "@millrace/graph";
 import { createWasmBackend } from "@millrace/kernels-cpu";
+import type { WasmBackendOptions } from "@millrace/kernels-cpu";
 import { declareTrainStep } from "@millrace/trainer";
 import type { CompileTask } from "../../case.ts";
 import type { Prepared } from "../contestant.ts";
@@ -41,8 +42,11 @@ function declareTask({ what, size, config }: CompileTask): Graph {
   return declareTrainStep(layers, { batch: 2, sequenceLength: 32 });
 }
 
-export async function prepareCompile(task: CompileTask, threads: number): Promise<Prepared> {
-  const backend = createWasmBackend({ threads, ...(task.again && { cache: memoryCache() }) });
+export async function prepareCompile(
+  task: CompileTask,
+  options: WasmBackendOptions,
+): Promise<Prepared> {
+  const backend = createWasmBackend({ ...options, ...(task.again && { cache: memoryCache() }) });
   const start = async (): Promise<{ nodes: number; kernels: number; steps: number }> => {
     const graph = declareTask(task);
     const compiled = await compile(graph, backend);
