@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { type Backend, compile, hostTensor, InputError } from "@millrace/graph";
-import { createWasmBackend } from "@millrace/kernels-cpu";
+import { createWasmBackend, probeWasm } from "@millrace/kernels-cpu";
 import { createWgslBackend } from "@millrace/kernels-wgsl";
 import {
   byteTokenizer,
@@ -180,7 +180,8 @@ function wholeNumber(name: string, text: string): number {
 }
 
 async function openBackend(): Promise<Backend> {
-  if (flags.device === "wasm") return createWasmBackend();
+  // 256-bit registers need a flag of the whole process, which this program owns.
+  if (flags.device === "wasm") return createWasmBackend({ revectorize: probeWasm().revectorize });
   if (flags.device === "gpu")
     return createWgslBackend(flags.adapter === undefined ? {} : { adapter: flags.adapter });
   throw new InputError({
