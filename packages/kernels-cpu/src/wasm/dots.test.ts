@@ -21,6 +21,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createInterpreterBackend } from "../interpreter/backend.ts";
 import { createWasmBackend } from "./backend.ts";
+import { probeWasm } from "./capabilities.ts";
 
 type Inputs = Readonly<Record<string, HostTensor>>;
 
@@ -60,9 +61,16 @@ const random = (dtype: DType, shape: readonly number[], seed: number, scale = 1)
     ),
   );
 
-const backends = [{}, { relaxedSimd: false }, { threads: 2 }, { threads: 4 }].map((options) =>
-  createWasmBackend(options),
-);
+// Whether the engine joins pairs of registers or not; one that cannot has no such option.
+const shapes = probeWasm().revectorize ? [{ revectorize: false }, { revectorize: true }] : [{}];
+const backends = shapes
+  .flatMap((shape) => [
+    { ...shape },
+    { ...shape, relaxedSimd: false },
+    { ...shape, threads: 2 },
+    { ...shape, threads: 4 },
+  ])
+  .map((options) => createWasmBackend(options));
 
 /** Sums of a few hundred products of numbers up to 1, in another order. */
 const tolerance = { ulps: 8, absolute: 1e-4 };
@@ -329,6 +337,42 @@ it.each([
   const { program } = buildProgram(graph, backend.capabilities);
   expect(backend.print(program)).toContain(`dot products with rows of ${format}`);
 });
+
+it.runIf(shapes.length > 1).each([...formats, "int8", "int4"] as const)(
+  "products with %s give the same bits with pairs of registers and without",
+  async (format) => {
+    for (const k of [96, 352, 512])
+      for (const m of [1, 2, 3])
+        for (const relaxedSimd of [true, false]) {
+          const x = random("f32", [m, k], 1);
+          const whole = format === "int8" || format === "int4";
+          const groups = (): Inputs => {
+            const { codes, scales } = encodeGroups(
+              random("f32", [9, k], 2),
+              format === "int8" ? 8 : 4,
+              32,
+            );
+            return { x, w: codes, s: scales };
+          };
+          const inputs = whole
+            ? groups()
+            : { x, w: random(format, [9, k], 2), s: random("f32", [1, Math.ceil(k / 128)], 3) };
+          const [without, withPairs] = await Promise.all(
+            shapes.map((shape) =>
+              run(
+                createWasmBackend({ ...shape, relaxedSimd }),
+                (_, g) =>
+                  whole
+                    ? groupLinear(g["x"]!, g["w"]!, g["s"]!)
+                    : linear(g["x"]!, dequantizeBlocks(g["w"]!, g["s"]!)),
+                inputs,
+              ),
+            ),
+          );
+          expect(withPairs!.data).toEqual(without!.data);
+        }
+  },
+);
 
 it("threads share the rows of experts", async () => {
   const offsets = hostTensor("i32", [5], [0, 9, 9, 10, 20]);

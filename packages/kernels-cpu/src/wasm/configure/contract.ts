@@ -5,7 +5,7 @@
  */
 import type { Contract, DType, Dim, Expr } from "@millrace/graph";
 import { maxDim, visitExpr } from "@millrace/graph";
-import { chooseDots } from "./dots.ts";
+import { chooseDots, DOT_COLUMNS, PARTS_BYTES } from "./dots.ts";
 import type { DotsChoice } from "./dots.ts";
 import { movementOf } from "./stride.ts";
 import type { Scope } from "./stride.ts";
@@ -20,6 +20,8 @@ export interface ContractChoice {
   readonly packRhs: PackingAxis;
   /** The body runs on four columns at once. */
   readonly lanes: boolean;
+  /** The engine makes registers of 256 bits of neighbours. */
+  readonly wide: boolean;
   readonly tileColumns: TileColumns;
   readonly rowBlock: number;
   readonly columnBlock: number;
@@ -109,6 +111,7 @@ export function chooseContract(
     packLhs: packingAxis(lhs, rows.axis, depth.axis, shapes, lets),
     packRhs,
     lanes: bodyInLanes({ axis: columns.axis, lets, varying: new Set([result]) }),
+    wide,
     tileColumns,
     rowBlock: Math.min(ROW_BLOCK, roundUp(maxRows, TILE_ROWS * 2)),
     columnBlock: Math.max(
@@ -137,6 +140,8 @@ export function chooseContract(
 export interface ScratchLayout {
   readonly sums: number;
   readonly lhs: number;
+  /** Sums in parts, of a call of dot products. */
+  readonly parts: number;
   readonly rhs: number;
   readonly bytes: number;
 }
@@ -147,9 +152,11 @@ export function scratchLayout(choice: ContractChoice): ScratchLayout {
   const depthBytes = roundUp(maxDepth, 4) * 4;
   const sums = rowBlock * columnBlock * 4;
   const lhs = Math.max(rowBlock * depthBlock * 4, fewRows * depthBytes);
+  const parts = dots ? DOT_COLUMNS * 2 * PARTS_BYTES : 0;
   // Dot products read the right side where it lies.
   const rhs = dots ? 0 : depthBytes * columnBlock;
-  return { sums: 0, lhs: sums, rhs: sums + lhs, bytes: sums + lhs + rhs };
+  const own = sums + lhs + parts;
+  return { sums: 0, lhs: sums, parts: sums + lhs, rhs: own, bytes: own + rhs };
 }
 
 /** The decisions as one line. */

@@ -35,6 +35,12 @@ export type DotsChoice = FloatDots | IntegerDots;
 
 /** Steps of the depth in one turn of the inner loop; depths and blocks are multiples of it. */
 export const DOT_DEPTH = 32;
+/** Weight rows in one call: far apart, each is a stream of its own that the machine reads ahead along. */
+export const DOT_COLUMNS = 4;
+/** Rows of x in one call, so many as registers are enough for. */
+export type DotRows = 1 | 2;
+/** Bytes of a sum in two parts, a register each. */
+export const PARTS_BYTES = 32;
 /** Neighbours of a left side of whole numbers that share a scale. */
 export const X_GROUP = 32;
 /**

@@ -2,13 +2,10 @@
  * What functions of dot products have in common: how they are called, where rows of x lie, how sums are stored. In: addresses.
  * Out: locals, and sums in memory. Knows nothing of formats.
  */
+import type { DotRows } from "../configure/dots.ts";
+import { DOT_COLUMNS } from "../configure/dots.ts";
 import type { Signature } from "./assembler.ts";
 import type { FunctionBuilder, Local } from "./function-builder.ts";
-
-/** Weight rows in one call: far apart, each is a stream of its own that the machine reads ahead along. */
-export const DOT_COLUMNS = 4;
-/** Rows of x in one call, so many as registers are enough for. */
-export type DotRows = 1 | 2;
 
 /** Numbers of the memories that weights and their scales lie in. Rows of x and sums are in memory 0. */
 export interface DotMemories {
@@ -28,6 +25,8 @@ export interface DotParameters {
   readonly xStep: Local;
   readonly depth: Local;
   readonly out: Local;
+  /** Memory for the sums in parts, `PARTS_BYTES` each. */
+  readonly parts: Local;
   /** From one column's sum to the next. */
   readonly columnStep: Local;
   /** From one row's sum to the next. */
@@ -36,7 +35,7 @@ export interface DotParameters {
   readonly scales: readonly Local[];
 }
 
-const SINGLE = 6;
+const SINGLE = 7;
 
 export function dotSignature(scaled: boolean): Signature {
   const count = SINGLE + DOT_COLUMNS * (scaled ? 2 : 1);
@@ -44,7 +43,8 @@ export function dotSignature(scaled: boolean): Signature {
 }
 
 export function dotParameters({ params }: FunctionBuilder): DotParameters {
-  const [x, xStep, depth, out, columnStep, rowStep] = params as [
+  const [x, xStep, depth, out, columnStep, rowStep, parts] = params as [
+    Local,
     Local,
     Local,
     Local,
@@ -54,7 +54,7 @@ export function dotParameters({ params }: FunctionBuilder): DotParameters {
   ];
   const weights = params.slice(SINGLE, SINGLE + DOT_COLUMNS);
   const scales = params.slice(SINGLE + DOT_COLUMNS);
-  return { x, xStep, depth, out, columnStep, rowStep, weights, scales };
+  return { x, xStep, depth, out, parts, columnStep, rowStep, weights, scales };
 }
 
 /** A copy, which may move while the parameter stays. */
@@ -95,15 +95,17 @@ export function pushAcross(
   pushSwapped(f.save("v128"), [1, 0, 3, 2]);
 }
 
-/** Stores the sum of each register's lanes, `[column][row]`, times a constant. */
+/** Stores the sum of the lanes of each register that is pushed, `[column][row]`, times a constant. */
 export function storeTotals(
   f: FunctionBuilder,
   { out, columnStep, rowStep }: DotParameters,
-  totals: readonly (readonly Local[])[],
+  totals: readonly (readonly (() => void)[])[],
   scale: number,
 ): void {
   totals.forEach((ofColumn, column) =>
-    ofColumn.forEach((total, row) => {
+    ofColumn.forEach((push, row) => {
+      push();
+      const total = f.save("v128");
       f.get(out);
       f.get(columnStep);
       f.i32(column);

@@ -24,6 +24,10 @@ export const codeBytes: Readonly<Record<IntegerFormat, number>> = {
 
 /** Where things are in a record of some groups: codes first. */
 export interface RecordLayout {
+  /** Register `register` of a group's codes. */
+  readonly codes: (group: number, register: number) => number;
+  /** Which number of the four is a group's. */
+  readonly lane: (group: number) => number;
   /** The groups' numbers, i32; int4 only. */
   readonly corrections: number;
   /** The groups' scales, f32. */
@@ -31,10 +35,24 @@ export interface RecordLayout {
   readonly bytes: number;
 }
 
-export function recordOf(format: IntegerFormat, groups: number): RecordLayout {
+/**
+ * A record of `groups`. Where it is `wide`, an engine may join pairs of registers: for int4 these are of neighbouring groups, so their codes
+ * are beside each other, and numbers of the first ones of all pairs come before those of the others.
+ */
+export function recordOf(format: IntegerFormat, groups: number, wide: boolean): RecordLayout {
   const corrections = groups * codeBytes[format];
   const scales = corrections + (format === "int4" ? groups * 4 : 0);
-  return { corrections, scales, bytes: scales + groups * 4 };
+  const inPairs = wide && format === "int4" && groups === QUAD;
+  return {
+    codes: (group, register) =>
+      inPairs
+        ? ((group >> 1) * 4 + register * 2 + (group % 2)) * 16
+        : group * codeBytes[format] + register * 16,
+    lane: (group) => (inPairs ? (group % 2) * 2 + (group >> 1) : group),
+    corrections,
+    scales,
+    bytes: scales + groups * 4,
+  };
 }
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
@@ -42,10 +60,14 @@ const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 const REGISTERS = X_GROUP / 8;
 
 /** Turns groups in f32, `(from, to, end)`, into records of `groups` of them without scales. The target may be the source. */
-export function prepareCodes(format: IntegerFormat, groups: number): LibraryFunction {
-  const record = recordOf(format, groups);
+export function prepareCodes(
+  format: IntegerFormat,
+  groups: number,
+  wide: boolean,
+): LibraryFunction {
+  const record = recordOf(format, groups, wide);
   return {
-    name: `prepare ${groups} groups of codes for ${format}`,
+    name: `prepare ${groups} groups of codes for ${format}${wide ? " in pairs" : ""}`,
     signature: { params: ["i32", "i32", "i32"], results: [] },
     body(f) {
       const [from, to, end] = f.params as [Local, Local, Local];
@@ -61,19 +83,19 @@ export function prepareCodes(format: IntegerFormat, groups: number): LibraryFunc
             f.op("i16x8.narrow_i32x4_s");
             return f.save("v128");
           });
-          const at = group * codeBytes[format];
-          if (format === "int4") corrections.push(storeBytes(f, to, at, natural));
+          const places = natural.map((_, register) => record.codes(group, register));
+          if (format === "int4") corrections.push(storeBytes(f, to, places, natural));
           else
             natural.forEach((codes, register) => {
               f.get(to);
               f.get(codes);
-              f.memory("v128.store", at + register * 16);
+              f.memory("v128.store", places[register]);
             });
         }
         corrections.forEach((correction, group) => {
           f.get(to);
           f.get(correction);
-          f.memoryLane("v128.store32_lane", 0, record.corrections + group * 4);
+          f.memoryLane("v128.store32_lane", 0, record.corrections + record.lane(group) * 4);
         });
         f.increment(to, record.bytes);
         f.increment(from, groups * X_GROUP * 4);
@@ -87,7 +109,12 @@ export function prepareCodes(format: IntegerFormat, groups: number): LibraryFunc
 }
 
 /** A group in bytes: every other code from the first on, then those between. Returns its number, in the first lane. */
-function storeBytes(f: FunctionBuilder, to: Local, at: number, natural: readonly Local[]): Local {
+function storeBytes(
+  f: FunctionBuilder,
+  to: Local,
+  places: readonly number[],
+  natural: readonly Local[],
+): Local {
   natural.forEach((codes, i) => {
     f.get(codes);
     f.i32x4(0xfff8fff8);
@@ -106,7 +133,7 @@ function storeBytes(f: FunctionBuilder, to: Local, at: number, natural: readonly
     f.get(to);
     for (const register of bytes) f.get(register);
     f.shuffleBytes(range(16).map((i) => 2 * i + odd));
-    f.memory("v128.store", at + odd * 16);
+    f.memory("v128.store", places[odd]);
   }
   return correction;
 }

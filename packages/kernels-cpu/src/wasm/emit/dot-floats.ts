@@ -5,7 +5,9 @@
  *
  * Where a row of weights holds a code that is not widened rightly, such as NaN, the sums of this call are computed again, exactly.
  */
-import type { DotMemories, DotRows } from "./dot-call.ts";
+import type { DotRows } from "../configure/dots.ts";
+import { DOT_DEPTH, PARTS_BYTES } from "../configure/dots.ts";
+import type { DotMemories } from "./dot-call.ts";
 import {
   copyLocal,
   dotParameters,
@@ -14,11 +16,10 @@ import {
   rowsOf,
   storeTotals,
 } from "./dot-call.ts";
-import type { DotFormat, Push, Widening } from "./dot-formats.ts";
+import type { DotFormat, Push, Units, Widening } from "./dot-formats.ts";
 import {
   pushFound,
   startWidening,
-  STEP,
   sumScale,
   unitsOf,
   widen,
@@ -29,9 +30,6 @@ import type { FunctionBuilder, FunctionRef, Local } from "./function-builder.ts"
 import type { Library } from "./library.ts";
 import { multiplyAdd } from "./micro-kernel.ts";
 
-/** Elements in one turn of the loop. */
-const UNROLLED = 32;
-
 /** What one function is made for. */
 export interface DotSpec extends DotMemories {
   readonly format: DotFormat;
@@ -39,11 +37,16 @@ export interface DotSpec extends DotMemories {
   /** Elements of the depth that share a scale; undefined without scales. */
   readonly block: number | undefined;
   readonly relaxed: boolean;
+  /** For an engine that joins pairs of registers. */
+  readonly wide: boolean;
   /** Any code, not only finite ones. */
   readonly exact?: boolean;
 }
 
-/** A sum: its parts take every other register, so that one's addition need not wait for the last one's. */
+/**
+ * A sum in two parts, which take every other register: one's addition need not wait for the last one's. An engine may join them in
+ * one register of 256 bits, for all that is done to them is the same, and what they are loaded from are neighbours.
+ */
 type Sum = readonly [Local, Local];
 
 /** What moves along the depth, and sums `[column][row]`. */
@@ -53,7 +56,7 @@ interface Work {
   readonly sums: readonly (readonly Sum[])[];
 }
 
-/** Emits what some registers of the depth from `at` to `at + STEP` add to the sums. */
+/** Emits what some registers of a turn add to the sums. */
 function emitUnits(
   f: FunctionBuilder,
   library: Library,
@@ -61,15 +64,14 @@ function emitUnits(
   widening: Widening | undefined,
   { xs, weights, sums }: Work,
   units: readonly (readonly number[])[],
-  at: number,
 ): void {
   const loadX = (x: Local, register: number): Local => {
     f.get(x);
-    f.memory("v128.load", (at + register * 4) * 4);
+    f.memory("v128.load", register * 16);
     return f.save("v128");
   };
   const widened = (column: number, unit: readonly number[]): readonly Push[] => {
-    const place = { address: weights[column]!, offset: at * widths[format], memory };
+    const place = { address: weights[column]!, memory };
     return widening
       ? widen(f, format, widening, place, unit)
       : widenExactly(f, library, format as "f16" | "e4m3fn", place, unit);
@@ -103,13 +105,13 @@ function emitUnits(
 }
 
 function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
-  const { format, rows, block, relaxed, exact = false } = spec;
+  const { format, rows, block, relaxed, wide, exact = false } = spec;
   const given = dotParameters(f);
   const weights = given.weights.map((local) => copyLocal(f, local));
   const scales = given.scales.map((local) => copyLocal(f, local));
   const left = copyLocal(f, given.depth);
   const xs = rowsOf(f, given, rows);
-  const widening = exact ? undefined : startWidening(f, format, relaxed);
+  const widening = exact ? undefined : startWidening(f, format, relaxed, wide);
   const clear = (local: Local): void => {
     f.f32x4(0);
     f.set(local);
@@ -120,13 +122,9 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
     return local;
   };
   const sums = weights.map(() => xs.map((): Sum => [zero(), zero()]));
-  const pushSum = (sum: Sum): void => {
-    for (const part of sum) f.get(part);
-    f.op("f32x4.add");
-  };
-
-  const ofPart = (part: number): number[][] =>
-    unitsOf(format)
+  const units = unitsOf(format, wide || exact);
+  const ofPart = (part: number): Units =>
+    units
       .map((unit) => unit.filter((register) => register % 2 === part))
       .filter((unit) => unit.length > 0);
 
@@ -139,11 +137,10 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
     const last = f.save("i32");
     f.repeat((again) => {
       // With several rows there are registers for one part of the sums only.
-      for (const units of rows > 1 ? [ofPart(0), ofPart(1)] : [unitsOf(format)])
-        for (let at = 0; at < UNROLLED; at += STEP)
-          emitUnits(f, library, spec, widening, { xs, weights, sums }, units, at);
-      for (const x of xs) f.increment(x, UNROLLED * 4);
-      for (const weight of weights) f.increment(weight, UNROLLED * widths[format]);
+      for (const some of rows > 1 ? [ofPart(0), ofPart(1)] : [units])
+        emitUnits(f, library, spec, widening, { xs, weights, sums }, some);
+      for (const x of xs) f.increment(x, DOT_DEPTH * 4);
+      for (const weight of weights) f.increment(weight, DOT_DEPTH * widths[format]);
       f.get(xs[0]!);
       f.get(last);
       f.op("i32.ne");
@@ -151,16 +148,28 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
     });
   };
 
-  const totals = weights.map(() => xs.map(zero));
+  // What the blocks add up to is in memory, for it has no registers; stores to neighbours are where an engine begins to join.
+  const eachSum = (visit: (sum: Sum, column: number, offset: number) => void): void =>
+    sums.forEach((ofColumn, column) =>
+      ofColumn.forEach((sum, row) => visit(sum, column, (column * rows + row) * PARTS_BYTES)),
+    );
+  const loadPart = (offset: number): void => {
+    f.get(given.parts);
+    f.memory("v128.load", offset);
+  };
+  const storeParts = ([low, high]: Sum, offset: number): void => {
+    f.get(given.parts);
+    f.get(high);
+    f.memory("v128.store", offset + 16);
+    f.get(given.parts);
+    f.get(low);
+    f.memory("v128.store", offset);
+  };
   if (block === undefined) {
     run(() => f.get(left));
-    sums.forEach((ofColumn, column) =>
-      ofColumn.forEach((sum, row) => {
-        pushSum(sum);
-        f.set(totals[column]![row]!);
-      }),
-    );
-  } else
+    eachSum((sum, _, offset) => storeParts(sum, offset));
+  } else {
+    eachSum((sum, _, offset) => storeParts(sum, offset));
     f.repeat((again) => {
       // The last block may be shorter.
       run(() => {
@@ -170,30 +179,43 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
         f.get(left);
         f.op("i32.lt_s", "select");
       });
-      totals.forEach((ofColumn, column) => {
+      eachSum((sum, column, offset) => {
         f.get(scales[column]!);
         f.memory("v128.load32_splat", 0, undefined, spec.scalesMemory);
         const scale = f.save("v128");
-        ofColumn.forEach((total, row) => {
-          const sum = sums[column]![row]!;
+        const totals = sum.map((_, part) => {
+          loadPart(offset + part * 16);
+          return f.save("v128");
+        }) as [Local, Local];
+        totals.forEach((total, part) =>
           multiplyAdd(
             f,
             relaxed,
             total,
-            () => pushSum(sum),
+            () => f.get(sum[part]!),
             () => f.get(scale),
-          );
-          sum.forEach(clear);
-        });
-        f.increment(scales[column]!, 4);
+          ),
+        );
+        storeParts(totals, offset);
+        sum.forEach(clear);
       });
+      for (const scale of scales) f.increment(scale, 4);
       f.increment(left, -block);
       f.get(left);
       f.i32(0);
       f.op("i32.gt_s");
       f.brIf(again);
     });
+  }
 
+  const totals = weights.map((_, column) =>
+    xs.map((__, row) => (): void => {
+      const offset = (column * rows + row) * PARTS_BYTES;
+      loadPart(offset);
+      loadPart(offset + 16);
+      f.op("f32x4.add");
+    }),
+  );
   const store = (): void => storeTotals(f, given, totals, sumScale(format));
   if (!widening?.largest) {
     store();
@@ -208,9 +230,9 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
 
 /** The function for a number of rows of x. The depth is a multiple of 32. */
 export function dotFunction(library: Library, spec: DotSpec): FunctionRef {
-  const { format, rows, block, relaxed, exact } = spec;
+  const { format, rows, block, relaxed, wide, exact } = spec;
   const scaled = block === undefined ? "" : ` in blocks of ${block}`;
-  const how = `${relaxed ? " fused" : ""}${exact ? " exact" : ""}${namedMemories(spec)}`;
+  const how = `${relaxed ? " fused" : ""}${wide ? " in pairs" : ""}${exact ? " exact" : ""}${namedMemories(spec)}`;
   return library.get({
     name: `dot ${format}${scaled}, ${rows} rows${how}`,
     signature: dotSignature(block !== undefined),

@@ -15,15 +15,8 @@ import {
 } from "./dot-call.ts";
 import { QUAD, QUAD_DEPTH, recordOf } from "./dot-codes.ts";
 import type { FunctionBuilder, FunctionRef, Local } from "./function-builder.ts";
-import type { Constants, GroupOperands, IntegerDotSpec, Sums } from "./group-sums.ts";
-import {
-  emitSums,
-  foldPair,
-  foldQuad,
-  inHalves,
-  startConstants,
-  weightBytes,
-} from "./group-sums.ts";
+import type { GroupOperands, IntegerDotSpec, Sums } from "./group-sums.ts";
+import { emitQuadSums, emitSums, startConstants, weightBytes } from "./group-sums.ts";
 import type { Library } from "./library.ts";
 import { multiplyAdd } from "./micro-kernel.ts";
 
@@ -48,17 +41,12 @@ interface Moving extends GroupOperands {
 function addToTotal(
   f: FunctionBuilder,
   spec: IntegerDotSpec,
-  { ones }: Constants,
   sums: Local,
   total: Local,
   correction: () => void,
   scales: readonly [() => void, () => void],
 ): void {
   f.get(sums);
-  if (inHalves(spec)) {
-    f.get(ones);
-    f.op("i32x4.dot_i16x8_s");
-  }
   if (spec.format === "int4") {
     correction();
     f.op("i32x4.add");
@@ -84,15 +72,13 @@ function emitQuad(
   moving: Moving,
   pushScales: (column: number) => void,
 ): void {
-  const { format } = spec;
-  const { xs, weights, totals, constants } = moving;
-  const record = recordOf(format, QUAD);
+  const { format, wide } = spec;
+  const { xs, weights, totals } = moving;
+  const record = recordOf(format, QUAD, wide);
   const together = columnsTogether(spec);
   for (let first = 0; first < weights.length; first += together) {
     const some = { ...moving, weights: weights.slice(first, first + together) };
-    const pair = (group: number): Sums =>
-      foldPair(f, spec, emitSums(f, spec, some, group), emitSums(f, spec, some, group + 1));
-    const sums = foldQuad(f, spec, pair(0), pair(2));
+    const sums = emitQuadSums(f, spec, some);
     const held = (offset: number): readonly (() => void)[] =>
       xs.map((x) => {
         f.get(x);
@@ -108,7 +94,7 @@ function emitQuad(
       ofColumn.forEach((sum, row) => {
         const total = totals[first + column]![row]!;
         const both = [() => f.get(scales), factors[row]!] as const;
-        addToTotal(f, spec, constants, sum, total, corrections[row]!, both);
+        addToTotal(f, spec, sum, total, corrections[row]!, both);
       });
     });
   }
@@ -118,10 +104,10 @@ function emitQuad(
 
 /** One group: its sum is spread over the lanes. */
 function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): void {
-  const { format, scalesMemory } = spec;
-  const { xs, weights, scales, totals, constants } = moving;
-  const record = recordOf(format, 1);
-  emitSums(f, spec, moving, 0).forEach((ofColumn, column) =>
+  const { format, scalesMemory, wide } = spec;
+  const { xs, weights, scales, totals } = moving;
+  const record = recordOf(format, 1, wide);
+  emitSums(f, spec, moving).forEach((ofColumn, column) =>
     ofColumn.forEach((sum, row) => {
       const splat = (address: Local, offset: number, memory?: number) => (): void => {
         f.get(address);
@@ -130,7 +116,6 @@ function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): vo
       addToTotal(
         f,
         spec,
-        constants,
         sum,
         totals[column]![row]!,
         () => {
@@ -146,7 +131,7 @@ function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): vo
 }
 
 function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
-  const { format, rows, group, depth, scalesMemory } = spec;
+  const { format, rows, group, depth, wide, scalesMemory } = spec;
   const given = dotParameters(f);
   const xs = rowsOf(f, given, rows);
   const moving: Moving = {
@@ -185,18 +170,30 @@ function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
   };
   const inQuads = quadDepth(group, depth);
   if (inQuads > 0) {
-    const quad = recordOf(format, QUAD).bytes;
+    const record = recordOf(format, QUAD, wide);
+    const quad = record.bytes;
+    const lanes = [0, 1, 2, 3].map(record.lane) as [number, number, number, number];
+    const reorder = record.lane(1) !== 1;
     const block = Math.max(group, QUAD_DEPTH);
+    /** Pushes the numbers of four groups in a record's order, or back; it is its own opposite. */
+    const inOrder = (numbers: Local): void => {
+      f.get(numbers);
+      f.get(numbers);
+      f.shuffle32(...lanes);
+    };
     /** Four scales: one each, each twice, or one for all. */
     const pushScales = (column: number): void => {
       f.get(scales[column]!);
-      if (group === X_GROUP) f.memory("v128.load", 0, 2, scalesMemory);
-      else if (group === 2 * X_GROUP) {
+      if (group === X_GROUP) {
+        f.memory("v128.load", 0, 2, scalesMemory);
+        if (reorder) inOrder(f.save("v128"));
+      } else if (group === 2 * X_GROUP) {
         f.memory("v128.load64_zero", 0, 2, scalesMemory);
         const two = f.save("v128");
         f.get(two);
         f.get(two);
-        f.shuffle32(0, 0, 1, 1);
+        const [a, b, c, d] = lanes;
+        f.shuffle32(a >> 1, b >> 1, c >> 1, d >> 1);
       } else f.memory("v128.load32_splat", 0, undefined, scalesMemory);
     };
     const ofBlock = (block / QUAD_DEPTH) * quad;
@@ -204,23 +201,29 @@ function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
       along(ofBlock, quad, () => emitQuad(f, spec, moving, pushScales));
       advance((block / group) * 4);
     });
+    if (reorder)
+      for (const total of moving.totals.flat()) {
+        inOrder(total);
+        f.set(total);
+      }
   }
   const rest = depth - inQuads;
   if (rest > 0) {
-    const { bytes } = recordOf(format, 1);
+    const { bytes } = recordOf(format, 1, wide);
     const ofBlock = (group / X_GROUP) * bytes;
     along((rest / X_GROUP) * bytes, ofBlock, () => {
       along(ofBlock, bytes, () => emitGroup(f, spec, moving));
       advance(4);
     });
   }
-  storeTotals(f, given, moving.totals, 1);
+  const totals = moving.totals.map((ofColumn) => ofColumn.map((total) => (): void => f.get(total)));
+  storeTotals(f, given, totals, 1);
 }
 
 /** The function for a number of rows of x. The depth is a multiple of the weight's group. */
 export function integerDotFunction(library: Library, spec: IntegerDotSpec): FunctionRef {
-  const { format, rows, group, depth, relaxed } = spec;
-  const how = `${relaxed ? " fused" : ""}${namedMemories(spec)}`;
+  const { format, rows, group, depth, relaxed, wide } = spec;
+  const how = `${relaxed ? " fused" : ""}${wide ? " in pairs" : ""}${namedMemories(spec)}`;
   return library.get({
     name: `dot ${format}, ${depth} deep in groups of ${group}, ${rows} rows${how}`,
     signature: dotSignature(true),

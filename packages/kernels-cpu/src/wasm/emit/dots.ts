@@ -2,10 +2,9 @@
  * Products as dot products: weights are read once, where they lie, and widened in registers. In: a product that `chooseDots` has
  * chosen. Out: its sums, then its body. A row's bits do not depend on the rows that come with it.
  */
-import type { DotsChoice, FloatDots, IntegerDots, Load } from "../configure/dots.ts";
-import { X_GROUP } from "../configure/dots.ts";
-import type { DotMemories, DotRows } from "./dot-call.ts";
-import { DOT_COLUMNS } from "./dot-call.ts";
+import type { DotRows, DotsChoice, FloatDots, IntegerDots, Load } from "../configure/dots.ts";
+import { DOT_COLUMNS, X_GROUP } from "../configure/dots.ts";
+import type { DotMemories } from "./dot-call.ts";
 import { prepareCodes, QUAD, recordOf } from "./dot-codes.ts";
 import { dotFunction } from "./dot-floats.ts";
 import { prepareRow } from "./dot-formats.ts";
@@ -46,7 +45,8 @@ function memoriesOf(k: KernelEmitter, codes: Load, scales: Load | undefined): Do
 function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Method {
   const { f, e } = k;
   const { add, mul } = arithmeticOf(k);
-  const { depth, scratch } = product;
+  const { depth, scratch, choice } = product;
+  const { wide } = choice;
   const { relaxed, library } = k.input;
   const block = dots.scales?.block;
   const memories = memoriesOf(k, dots.codes, dots.scales?.load);
@@ -61,18 +61,20 @@ function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Metho
       e.emit(add(mul(rows.count, depth.length, 4), scratch.lhs));
       f.call(library.get(prepare));
     },
-    dot: (rows) => dotFunction(library, { format: dots.dtype, rows, block, relaxed, ...memories }),
+    dot: (rows) =>
+      dotFunction(library, { format: dots.dtype, rows, block, wide, relaxed, ...memories }),
   };
 }
 
 function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): Method {
   const { f, e } = k;
   const { add, mul } = arithmeticOf(k);
-  const { lhs, scratch } = product;
+  const { lhs, scratch, choice } = product;
+  const { wide } = choice;
   const { relaxed, library } = k.input;
   const { format, scales, depth } = dots;
   const memories = memoriesOf(k, dots.codes, scales.load);
-  const spec = { format, group: scales.block, depth, relaxed, ...memories };
+  const spec = { format, group: scales.block, depth, relaxed, wide, ...memories };
   const codes = {
     ...lhs,
     expr: { kind: "apply", type: "f32", op: "to_f32", args: [dots.x.codes] } as const,
@@ -89,16 +91,16 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
     from: number,
   ): void => {
     if (count === 0) return;
-    const record = recordOf(format, groups);
+    const record = recordOf(format, groups, wide);
     const start = add(row, at);
     e.emit(add(row, from * 4));
     e.emit(start);
     e.emit(add(row, (from + count * groups * X_GROUP) * 4));
-    f.call(library.get(prepareCodes(format, groups)));
+    f.call(library.get(prepareCodes(format, groups, wide)));
     each(k, k.table.integer(count), (index) => {
       for (let group = 0; group < groups; group++) {
         k.bind(product.depth.axis, add(mul(index, groups * X_GROUP), from + group * X_GROUP));
-        e.emit(add(start, mul(index, record.bytes), record.scales + group * 4));
+        e.emit(add(start, mul(index, record.bytes), record.scales + record.lane(group) * 4));
         e.emit(k.value(dots.x.scale));
         f.memory("f32.store");
       }
@@ -114,7 +116,7 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
           const address = add(mul(row, depth * 4), scratch.lhs);
           k.bind(lhs.side, add(rows.first, row));
           packRecords(address, QUAD, quads, 0, 0);
-          packRecords(address, 1, left, quads * recordOf(format, QUAD).bytes, inQuads);
+          packRecords(address, 1, left, quads * recordOf(format, QUAD, wide).bytes, inQuads);
         }),
       );
     },
@@ -164,6 +166,7 @@ export function emitDots(
             e.emit(add(mul(row, rowBytes), mul(column, 4), scratch.sums));
             e.emit(mul(apart, 4));
             f.i32(rowBytes);
+            e.emit(scratch.parts);
             for (const local of [...weights, ...factors]) f.get(local);
             f.call(method.dot(count));
           };
