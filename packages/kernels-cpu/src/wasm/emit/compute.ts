@@ -9,6 +9,7 @@ import type { Emission } from "./emission.ts";
 import { roundLanes } from "./float-formats.ts";
 import { emitLoad } from "./memory.ts";
 import { scalarOperators, varyingShift, vectorOperators } from "./scalar-ops.ts";
+import { polynomialOf, sumOf } from "./polynomial.ts";
 import type { Value } from "./values.ts";
 
 type Applied = Value & { readonly kind: "apply" };
@@ -101,7 +102,7 @@ function computeApply(e: Emission, value: Applied): void {
 
 function computeSplat(e: Emission, of: Value): void {
   const { f } = e;
-  if (of.kind === "constant") {
+  if (of.kind === "constant" || of.kind === "distance") {
     if (of.type === "f32") f.f32x4(of.value);
     else f.i32x4(of.type === "bool" && of.value !== 0 ? -1 : of.value);
     return;
@@ -117,11 +118,32 @@ function computeSplat(e: Emission, of: Value): void {
   f.op("i32x4.splat");
 }
 
+/** What places side by side have in common is the same register in all of them. */
+function computeLanes(e: Emission, base: Value): void {
+  const { f } = e;
+  const terms = polynomialOf(base);
+  const isDistance = (term: (typeof terms)[number]): boolean =>
+    term.ahead && term.atoms.length === 0;
+  const first = terms.find(isDistance)?.coefficient ?? 0;
+  e.emit(
+    first === 0
+      ? base
+      : sumOf(
+          e.table,
+          terms.filter((term) => !isDistance(term)),
+        ),
+  );
+  f.op("i32x4.splat");
+  f.i32x4(first, first + 1, first + 2, first + 3);
+  f.op("i32x4.add");
+}
+
 /** The `compute` of an `Emission` over buffers of these dtypes. */
 export function computeOver(dtypes: readonly DType[]): (e: Emission, value: Value) => void {
   return (e, value) => {
     const { f } = e;
     switch (value.kind) {
+      case "distance":
       case "constant":
         if (value.type === "f32") f.f32(value.value);
         else f.i32(value.value);
@@ -130,10 +152,7 @@ export function computeOver(dtypes: readonly DType[]): (e: Emission, value: Valu
         f.get(value.local);
         break;
       case "lanes":
-        e.emit(value.base);
-        f.op("i32x4.splat");
-        f.i32x4(0, 1, 2, 3);
-        f.op("i32x4.add");
+        computeLanes(e, value.base);
         break;
       case "splat":
         computeSplat(e, value.of);

@@ -30,6 +30,7 @@ export function registerType(value: Value): ValueType {
 /** Not worth a local: a constant, a local, or a register of zeros. */
 const isFree = (value: Value): boolean =>
   value.kind === "constant" ||
+  value.kind === "distance" ||
   value.kind === "local" ||
   (value.kind === "splat" && value.of.kind === "constant" && Object.is(value.of.value, 0));
 

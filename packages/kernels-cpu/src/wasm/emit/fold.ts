@@ -13,6 +13,7 @@ const arithmetic: Partial<Record<ScalarOp, (a: number, b: number) => number>> = 
   max: Math.max,
   div: (a, b) => (b === 0 ? 0 : Math.trunc(a / b)),
   rem: (a, b) => (b === 0 ? 0 : a % b),
+  and: (a, b) => a & b,
 };
 
 /** The result of an i32 operation when it is known, or the operand it equals. */

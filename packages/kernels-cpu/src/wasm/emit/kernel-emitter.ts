@@ -110,8 +110,10 @@ export class KernelEmitter {
   readonly #sizes: Map<string, Value> = new Map();
   readonly #statement: (k: KernelEmitter, statement: Statement) => void;
   readonly #aligned: Set<Value> = new Set();
+  readonly #dtypes: readonly DType[];
   readonly #arrays: ReadonlyMap<PrivateArray, number>;
   #names: Map<string, Meaning> = new Map();
+  #guarded = false;
   #scratch: Value | undefined;
 
   /** `statement` emits one statement, whatever its kind. */
@@ -122,8 +124,8 @@ export class KernelEmitter {
     this.#statement = statement;
     this.#arrays = placeArrays(kernel.body).places;
     // Loads name buffers by number; arrays are counted on from them.
-    const dtypes = [...kernel.buffers, ...this.#arrays.keys()].map(({ dtype }) => dtype);
-    this.e = new Emission(f, input.library, this.table, computeOver(dtypes));
+    this.#dtypes = [...kernel.buffers, ...this.#arrays.keys()].map(({ dtype }) => dtype);
+    this.e = new Emission(f, input.library, this.table, computeOver(this.#dtypes));
     for (const [name, local] of input.sizes)
       this.#sizes.set(name, this.table.local(local, "i32", 0, { natural: true }));
     kernel.buffers.forEach(({ name, dtype, shape, access }, index) => {
@@ -220,6 +222,22 @@ export class KernelEmitter {
     this.#names = names;
   }
 
+  /** A scope that is entered again and again: what is bound in it stays. */
+  scope(): (body: () => void) => void {
+    const own = new Map(this.#names);
+    return (body) => {
+      const names = this.#names;
+      this.#names = own;
+      body();
+      this.#names = names;
+    };
+  }
+
+  /** Emits one statement in the present scope. */
+  statement(statement: Statement): void {
+    this.#statement(this, statement);
+  }
+
   /** Emits the statements of a block in a scope of their own; `then` may use the names they bind. */
   block(statements: readonly Statement[], then?: () => void): void {
     this.scoped(() => {
@@ -245,9 +263,20 @@ export class KernelEmitter {
     this.#aligned.add(value);
   }
 
-  /** Names the four axis values from `base` on. */
-  bindLanes(axis: string, base: Value): void {
-    this.bind(axis, this.table.lanes(base));
+  /** Names the four axis values from `base` on, in a place that is `distance` ahead of the first of several. */
+  bindLanes(axis: string, base: Value, distance = 0): void {
+    this.bind(
+      axis,
+      this.table.lanes(this.table.apply("add", [base, this.table.distance(distance)])),
+    );
+  }
+
+  /** Runs `body`, whose code one of several places side by side may skip while another does not. */
+  guarded(body: () => void): void {
+    const outer = this.#guarded;
+    this.#guarded = true;
+    body();
+    this.#guarded = outer;
   }
 
   #isAligned(value: Value): boolean {
@@ -299,6 +328,16 @@ export class KernelEmitter {
     return this.#isAligned(start) ? start : undefined;
   }
 
+  #arguments(op: ScalarOp, exprs: readonly Expr[]): readonly Value[] {
+    const values: Value[] = [];
+    exprs.forEach((expr, i) => {
+      const ask = (): unknown => values.push(this.value(expr));
+      if (op === "select" && i > 0) this.guarded(ask);
+      else ask();
+    });
+    return values;
+  }
+
   /** An expression in the present scope. */
   value(expr: Expr): Value {
     switch (expr.kind) {
@@ -317,7 +356,7 @@ export class KernelEmitter {
         return this.table.load(index, expr.type, this.access(expr.buffer, expr.index), volatile);
       }
       case "apply": {
-        const args = expr.args.map((arg) => this.value(arg));
+        const args = this.#arguments(expr.op, expr.args);
         if ((expr.op === "div" || expr.op === "rem") && expr.type === "i32") {
           const simple = this.#alignedDivision(expr.op, args[0]!, args[1]!);
           if (simple) return simple;
@@ -331,6 +370,11 @@ export class KernelEmitter {
           ? this.value(expr.value)
           : this.table.round(this.value(expr.value), expr.dtype);
     }
+  }
+
+  /** The dtype of a buffer or array, by its number. */
+  dtypeOf(index: number): DType {
+    return this.#dtypes[index]!;
   }
 
   buffer(name: string): Buffer {
@@ -349,7 +393,7 @@ export class KernelEmitter {
     const parts = mergeIndex(index, shape);
     const values = parts.map((part) => this.value(part.index));
     const steps = parts.map((part) => strides[part.dimension]!);
-    return accessOf(this.table, { memory, base }, values, steps, byteWidth(dtype));
+    return accessOf(this.table, { memory, base }, !this.#guarded, values, steps, byteWidth(dtype));
   }
 
   /** A loop bound: a number, or a local that holds it. */

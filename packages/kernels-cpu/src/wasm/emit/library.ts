@@ -19,7 +19,7 @@ export const unaryVector: Signature = { params: ["v128"], results: ["v128"] };
 export const binaryVector: Signature = { params: ["v128", "v128"], results: ["v128"] };
 
 /** Bytes of memory that a module's table of constants may take. */
-export const CONSTANT_TABLE_BYTES = 2048;
+export const CONSTANT_TABLE_BYTES = 512;
 
 /** The shared functions of one module. */
 export class Library {
@@ -41,23 +41,21 @@ export class Library {
   f32x4(f: FunctionBuilder, value: number): void {
     let at = this.#constants.findIndex((known) => Object.is(known, value));
     if (at < 0) {
-      if ((this.#constants.length + 1) * 16 > CONSTANT_TABLE_BYTES) {
+      if ((this.#constants.length + 1) * 4 > CONSTANT_TABLE_BYTES) {
         f.f32x4(value);
         return;
       }
       at = this.#constants.push(value) - 1;
     }
     f.i32(0);
-    f.memory("v128.load", this.#constantTable + at * 16);
+    f.memory("v128.load32_splat", this.#constantTable + at * 4);
   }
 
   /** Adds the table to the module; call it once everything is defined. */
   finish(): void {
     if (this.#constants.length === 0) return;
-    const lanes = Float32Array.from(
-      this.#constants.flatMap((value) => [value, value, value, value]),
-    );
-    this.#module.data(this.#constantTable, new Uint8Array(lanes.buffer));
+    const bytes = Float32Array.from(this.#constants).buffer;
+    this.#module.data(this.#constantTable, new Uint8Array(bytes));
   }
 
   /** What the function does, right here, to what lies on the stack. For short ones: a call in a loop costs as much as ten instructions. */

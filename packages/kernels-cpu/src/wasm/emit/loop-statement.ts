@@ -1,11 +1,13 @@
 /**
- * A loop statement. In: the loop, and whether it runs four iterations at once. Out: its code. Where each iteration is a long reduction
- * first, as a sum over rows for each column, sixteen run at once.
+ * A loop statement. In: the loop, and whether it runs four iterations at once. Out: its code. Two times four run side by side where
+ * that makes pairs of operations; where each iteration is a long reduction first, as a sum over rows for each column, four times four.
  */
 import type { Statement } from "@millrace/graph";
+import { maxDim } from "@millrace/graph";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { boundsOf, endOfGroups, lanesLoop, lanesLoopOf, plainLoop } from "./loop.ts";
-import { emitReduceSideBySide, isLong, REGISTERS } from "./reduce.ts";
+import { isLong, REGISTERS } from "./reduce.ts";
+import { emitSideBySide, makePairs, PAIR } from "./side-by-side.ts";
 
 /** Emits a loop. */
 export function emitLoop(
@@ -13,7 +15,7 @@ export function emitLoop(
   loop: Extract<Statement, { kind: "loop" }>,
   lanes: boolean,
 ): void {
-  const { axis } = loop.range;
+  const { axis, extent } = loop.range;
   const bounds = k.stretches.get(loop)?.() ?? boundsOf(k, loop.range);
   const body = (): void => k.block(loop.body);
   if (!lanes) {
@@ -21,12 +23,13 @@ export function emitLoop(
     return;
   }
   const middle = endOfGroups(k, bounds, 4);
-  const [first, ...rest] = loop.body;
+  const [first] = loop.body;
+  const count = first?.kind === "reduce" && isLong(first) ? REGISTERS : PAIR;
   let from = bounds.start;
-  if (first?.kind === "reduce" && isLong(first)) {
-    from = endOfGroups(k, bounds, 4 * REGISTERS);
-    lanesLoopOf(k, axis, { ...bounds, end: from }, REGISTERS, (places) =>
-      emitReduceSideBySide(k, first, places, () => k.block(rest)),
+  if (maxDim(extent) >= 4 * count && (count > PAIR || makePairs(k, axis, loop.body))) {
+    from = endOfGroups(k, bounds, 4 * count);
+    lanesLoopOf(k, axis, { ...bounds, end: from }, count, (places) =>
+      emitSideBySide(k, loop.body, places),
     );
   }
   if (from !== middle) lanesLoop(k, axis, { ...bounds, start: from, end: middle }, body);

@@ -60,31 +60,42 @@ export function lanesLoop(
   );
 }
 
+/** Runs code in one of several places side by side: its names are its own and stay, its axis has four values. */
+export type Place = (body: () => void) => void;
+
+/** Places side by side, each four further along the axis than the one before. */
+export function placesAlong(
+  k: KernelEmitter,
+  axis: string,
+  first: Value,
+  count: number,
+): readonly Place[] {
+  return Array.from({ length: count }, (_, i) => {
+    const scope = k.scope();
+    scope(() => k.bindLanes(axis, first, 4 * i));
+    return (body) =>
+      scope(() => {
+        const outer = k.lanes;
+        k.lanes = true;
+        body();
+        k.lanes = outer;
+      });
+  });
+}
+
 /** Runs `body` for `count` times four values of the axis; each place binds the axis to four of them. */
 export function lanesLoopOf(
   k: KernelEmitter,
   axis: string,
   bounds: Bounds,
   count: number,
-  body: (places: readonly ((body: () => void) => void)[]) => void,
+  body: (places: readonly Place[]) => void,
 ): void {
   k.e.loop({ ...bounds, step: 4 * count }, (index) => {
     const counter = k.counter(index);
     const { start, aligned } = bounds;
     if (typeof start === "number" ? start % 4 === 0 : aligned) k.markAligned(counter);
-    const places = Array.from(
-      { length: count },
-      (_, i) =>
-        (inside: () => void): void =>
-          k.scoped(() => {
-            k.bindLanes(axis, k.table.apply("add", [counter, k.table.integer(4 * i)]));
-            const outer = k.lanes;
-            k.lanes = true;
-            inside();
-            k.lanes = outer;
-          }),
-    );
-    body(places);
+    body(placesAlong(k, axis, counter, count));
   });
 }
 

@@ -312,14 +312,21 @@ function storeLanes(
 
 /** Stores a value; a scalar value goes to all lanes of a vector access. */
 export function emitStore(e: Emission, dtype: DType, access: Access, value: Value): void {
-  const { f, mask } = e;
-  if (access.mode === "scalar" && !value.vector && !mask) {
-    storeScalar(e, dtype, access, value);
-    return;
-  }
+  prepareStore(e, dtype, access, value)();
+}
+
+/** Computes what is to be stored; the result stores it. */
+export function prepareStore(e: Emission, dtype: DType, access: Access, value: Value): () => void {
+  if (access.mode === "scalar" && !value.vector && !e.mask)
+    return () => storeScalar(e, dtype, access, value);
   e.emit(e.table.splat(value));
   encodeRegister(e, dtype);
-  const bits = f.save("v128");
+  const bits = e.f.save("v128");
+  return () => storeBits(e, dtype, access, bits);
+}
+
+function storeBits(e: Emission, dtype: DType, access: Access, bits: Local): void {
+  const { f, mask } = e;
   if (access.mode !== "contiguous") {
     storeLanes(e, dtype, access, bits, mask);
     return;

@@ -10,11 +10,21 @@ export interface Term {
   /** Sorted by id; a repeated atom is a power. */
   readonly atoms: readonly Value[];
   readonly iota: boolean;
+  /** Has a distance from the first place as a factor: without such terms it is what the first place has. */
+  readonly ahead: boolean;
 }
 
 export type Polynomial = readonly Term[];
 
-const keyOf = (term: Term): string => `${term.iota} ${term.atoms.map((atom) => atom.id).join(" ")}`;
+const keyOf = ({ iota, ahead, atoms }: Term): string =>
+  `${iota} ${ahead} ${atoms.map((atom) => atom.id).join(" ")}`;
+
+const plain = (coefficient: number, ...atoms: readonly Value[]): Term => ({
+  coefficient,
+  atoms,
+  iota: false,
+  ahead: false,
+});
 
 function merge(terms: readonly Term[]): Polynomial {
   const merged = new Map<string, Term>();
@@ -31,7 +41,7 @@ export function addPolynomials(a: Polynomial, b: Polynomial): Polynomial {
 }
 
 export function constantPolynomial(value: number): Polynomial {
-  return value === 0 ? [] : [{ coefficient: value, atoms: [], iota: false }];
+  return value === 0 ? [] : [plain(value)];
 }
 
 /** The product, unless the lane number would appear twice in a term. */
@@ -44,6 +54,7 @@ export function multiplyPolynomials(a: Polynomial, b: Polynomial): Polynomial | 
         coefficient: x.coefficient * y.coefficient,
         atoms: [...x.atoms, ...y.atoms].toSorted((p, q) => p.id - q.id),
         iota: x.iota || y.iota,
+        ahead: x.ahead || y.ahead,
       });
     }
   return merge(terms);
@@ -51,12 +62,14 @@ export function multiplyPolynomials(a: Polynomial, b: Polynomial): Polynomial | 
 
 /** Takes sums, differences and products of i32 values apart. */
 export function polynomialOf(value: Value): Polynomial {
-  const atom: Polynomial = [{ coefficient: 1, atoms: [value], iota: false }];
+  const atom: Polynomial = [plain(1, value)];
   switch (value.kind) {
     case "constant":
       return constantPolynomial(value.value);
+    case "distance":
+      return [{ ...plain(value.value), ahead: true }];
     case "lanes":
-      return addPolynomials(polynomialOf(value.base), [{ coefficient: 1, atoms: [], iota: true }]);
+      return addPolynomials(polynomialOf(value.base), [{ ...plain(1), iota: true }]);
     case "splat":
       return polynomialOf(value.of);
     case "apply": {
@@ -90,8 +103,8 @@ const termDepth = (term: Term): number =>
 export function sumOf(table: ValueTable, polynomial: Polynomial): Value {
   const terms = polynomial.toSorted((a, b) => termDepth(a) - termDepth(b));
   let sum: Value | undefined;
-  for (const { coefficient, atoms } of terms) {
-    let product: Value = table.integer(coefficient);
+  for (const { coefficient, atoms, ahead } of terms) {
+    let product = ahead ? table.distance(coefficient) : table.integer(coefficient);
     for (const atom of atoms.toSorted((a, b) => a.depth - b.depth))
       product = table.apply("mul", [product, atom]);
     sum = sum ? table.apply("add", [sum, product]) : product;
@@ -104,7 +117,7 @@ export function lanesOf(table: ValueTable, polynomial: Polynomial): Value {
   const iota = table.lanes(table.integer(0));
   let sum: Value | undefined;
   for (const term of polynomial) {
-    let product: Value = table.integer(term.coefficient);
+    let product = term.ahead ? table.distance(term.coefficient) : table.integer(term.coefficient);
     for (const atom of term.atoms) product = table.apply("mul", [product, atom]);
     if (term.iota) product = table.apply("mul", [product, iota]);
     sum = sum ? table.apply("add", [sum, product]) : product;

@@ -7,7 +7,8 @@ import type { ContractChoice, PackingAxis, TileRows } from "../configure/contrac
 import { scratchLayout, TILE_ROWS } from "../configure/contract.ts";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
-import { boundsOf } from "./loop.ts";
+import { boundsOf, placesAlong } from "./loop.ts";
+import { emitSideBySide, makePairs, PAIR } from "./side-by-side.ts";
 import type { Value } from "./values.ts";
 
 /** A range of this run: its first index and its length. */
@@ -168,39 +169,36 @@ export function runBody(
   const { statement, choice, scratch, rows, columns } = product;
   const { add, mul, floorTo } = arithmeticOf(k);
   const rowBytes = choice.columnBlock * 4;
-  const body = (row: Value, column: Value, lanes: boolean): void => {
-    const address = add(mul(row, rowBytes), mul(column, 4), scratch.sums);
-    k.e.emit(address);
-    if (lanes) k.f.memory("v128.load");
-    else k.f.memory("f32.load");
-    const sum = k.f.save(lanes ? "v128" : "f32");
-    k.bind(statement.result, k.table.local(sum, "f32", k.e.depth));
-    k.block(statement.body);
+  const bindSum = (row: Value, column: Value, type: "v128" | "f32", distance = 0): void => {
+    k.e.emit(add(mul(row, rowBytes), mul(column, 4), scratch.sums));
+    k.f.memory(`${type}.load`, distance * 4);
+    k.bind(statement.result, k.table.local(k.f.save(type), "f32", k.e.depth));
   };
+  /** Columns in lanes, `count` times four side by side. */
+  const inLanes = (row: Value, from: Value, to: Value, count: number): void =>
+    k.e.loop({ start: k.bound(from), end: k.bound(to), step: 4 * count }, (index) => {
+      const column = k.counter(index);
+      k.markAligned(column);
+      const places = placesAlong(k, columns.axis, add(block.firstColumn, column), count);
+      places.forEach((within, i) => within(() => bindSum(row, column, "v128", 4 * i)));
+      emitSideBySide(k, statement.body, places);
+    });
   each(k, block.rows, (row) =>
     k.scoped(() => {
       k.bind(rows.axis, add(block.firstRow, row));
-      const whole = choice.lanes ? floorTo(block.columns, 4) : k.table.integer(0);
-      if (choice.lanes) {
-        const outer = k.lanes;
-        k.lanes = true;
-        each(
-          k,
-          whole,
-          (column) =>
-            k.scoped(() => {
-              k.bindLanes(columns.axis, add(block.firstColumn, column));
-              body(row, column, true);
-            }),
-          4,
-        );
-        k.lanes = outer;
-      }
+      const none = k.table.integer(0);
+      const isPaired =
+        choice.lanes && makePairs(k, columns.axis, statement.body, [statement.result]);
+      const paired = isPaired ? floorTo(block.columns, 4 * PAIR) : none;
+      const whole = choice.lanes ? floorTo(block.columns, 4) : none;
+      inLanes(row, none, paired, PAIR);
+      inLanes(row, paired, whole, 1);
       k.e.loop({ start: k.bound(whole), end: k.bound(block.columns) }, (index) =>
         k.scoped(() => {
           const column = k.counter(index);
           k.bind(columns.axis, add(block.firstColumn, column));
-          body(row, column, false);
+          bindSum(row, column, "f32");
+          k.block(statement.body);
         }),
       );
     }),

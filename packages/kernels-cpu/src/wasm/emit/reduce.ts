@@ -7,6 +7,7 @@ import type { Range, Reduce } from "@millrace/graph";
 import { leftName, maxDim, rightName } from "@millrace/graph";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
+import type { Place } from "./loop.ts";
 import { boundsOf, endOfGroups, lanesLoop, plainLoop } from "./loop.ts";
 import type { Value } from "./values.ts";
 
@@ -51,14 +52,25 @@ function accumulate(k: KernelEmitter, reduce: Reduce, into: Accumulators): void 
   });
 }
 
-/** Opens a loop for each range, outermost first. */
-function nest(k: KernelEmitter, ranges: readonly Range[], body: () => void): void {
+/** Axes and their values. */
+type Axes = readonly (readonly [string, Value])[];
+
+/** Opens a loop for each range, outermost first. `body` is given their axes. */
+function nest(
+  k: KernelEmitter,
+  ranges: readonly Range[],
+  body: (axes: Axes) => void,
+  outer: Axes = [],
+): void {
   const [range, ...inner] = ranges;
   if (!range) {
-    body();
+    body(outer);
     return;
   }
-  plainLoop(k, range.axis, boundsOf(k, range), () => nest(k, inner, body));
+  const { axis } = range;
+  plainLoop(k, axis, boundsOf(k, range), () =>
+    nest(k, inner, body, [...outer, [axis, k.axis(axis)]]),
+  );
 }
 
 /** One lane of the accumulators, as scalars. */
@@ -140,23 +152,25 @@ export function emitReduce(k: KernelEmitter, reduce: Reduce, lanes: boolean): vo
 }
 
 /**
- * A reduce statement in several places, each of which `within` puts its code into, then what follows it there. The places take
- * turns in each step of the ranges: lines of memory that they share are read once, and no sum waits for itself.
+ * A reduce statement in several places; binds its results in each. The places take turns in each step of the ranges: lines of memory
+ * that they share are read once, and no sum waits for itself.
  */
 export function emitReduceSideBySide(
   k: KernelEmitter,
   reduce: Reduce,
-  places: readonly ((body: () => void) => void)[],
-  rest: () => void,
+  places: readonly Place[],
 ): void {
   const results = places.map(() => accumulators(k, reduce, true));
-  nest(k, reduce.ranges, () =>
-    places.forEach((within, i) => within(() => accumulate(k, reduce, results[i]!))),
-  );
-  places.forEach((within, i) =>
-    within(() => {
-      bindResults(k, reduce, results[i]!);
-      rest();
-    }),
-  );
+  const step = (axes: Axes): void =>
+    places.forEach((within, i) =>
+      within(() =>
+        k.scoped(() => {
+          for (const [axis, value] of axes) k.bind(axis, value);
+          accumulate(k, reduce, results[i]!);
+        }),
+      ),
+    );
+  // The ranges are the same in all places.
+  places[0]?.(() => nest(k, reduce.ranges, step));
+  places.forEach((within, i) => within(() => bindResults(k, reduce, results[i]!)));
 }

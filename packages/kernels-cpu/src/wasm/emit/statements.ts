@@ -55,9 +55,10 @@ function emitVariable(k: KernelEmitter, name: string, first: Value): void {
 function emitIf(k: KernelEmitter, statement: Extract<Statement, { kind: "if" }>): void {
   const { f, e } = k;
   const condition = k.value(statement.condition);
+  const body = (): void => k.guarded(() => k.block(statement.body));
   if (!condition.vector) {
     e.emit(condition);
-    f.ifElse(() => e.branch(() => k.block(statement.body)));
+    f.ifElse(() => e.branch(body));
     return;
   }
   e.emit(condition);
@@ -68,7 +69,7 @@ function emitIf(k: KernelEmitter, statement: Extract<Statement, { kind: "if" }>)
   const mask = f.save("v128");
   f.get(mask);
   f.op("v128.any_true");
-  f.ifElse(() => e.branch(() => k.block(statement.body), mask));
+  f.ifElse(() => e.branch(body, mask));
 }
 
 /** Emits any statement. */

@@ -23,6 +23,8 @@ interface Properties {
   readonly costly: boolean;
   /** Never negative, for sure. */
   readonly natural: boolean;
+  /** Belongs to one of several places side by side, and not to the first. */
+  readonly ahead: boolean;
   /** How many other values use it, over the whole kernel. */
   uses: number;
 }
@@ -42,6 +44,8 @@ export type Access = {
 export type Value = Properties &
   (
     | { readonly kind: "constant"; readonly value: number }
+    /** How far a place is ahead of the first of several that stand side by side. */
+    | { readonly kind: "distance"; readonly value: number }
     | { readonly kind: "local"; readonly local: Local }
     /** The four values of a vectorised axis, from its scalar counter. */
     | { readonly kind: "lanes"; readonly base: Value }
@@ -68,6 +72,7 @@ export function accessValues(access: Access): readonly Value[] {
 export function operands(value: Value): readonly Value[] {
   switch (value.kind) {
     case "constant":
+    case "distance":
     case "local":
       return [];
     case "lanes":
@@ -127,6 +132,7 @@ export class ValueTable {
       loads: from.some((value) => value.loads),
       costly: from.some((value) => value.costly),
       natural: false,
+      ahead: from.some((value) => value.ahead),
       uses: 0,
     };
   }
@@ -145,12 +151,26 @@ export class ValueTable {
       loads: false,
       costly: false,
       natural: number >= 0,
+      ahead: false,
       uses: 0,
     }));
   }
 
   integer(value: number): Value {
     return this.constant(value, "i32");
+  }
+
+  /** A distance from the first of several places, a number that stays apart from others. */
+  distance(value: number): Value {
+    if (value === 0) return this.integer(0);
+    return this.#intern(`distance ${value}`, (id) => ({
+      ...this.#derived("i32", false, []),
+      id,
+      kind: "distance",
+      value,
+      natural: value > 0,
+      ahead: true,
+    }));
   }
 
   /** What a WebAssembly local holds, from the given number of open loops on. */
@@ -174,6 +194,7 @@ export class ValueTable {
       loads: false,
       costly: false,
       natural,
+      ahead: false,
       uses: 0,
     }));
   }
