@@ -51,7 +51,7 @@ describe("configure", () => {
       choices(`kernel k { read x: f32[300, 40] read w: bf16[40, 700] write y: f32[300, 700]
         contract rows i < 300, columns j < 700, depth k < 40 lhs x[i, k] rhs w[k, j] result a { store y[i, j] = a } }`),
     ).toBe(
-      "contract blocks of 96 rows, 512 columns, 40 deep; left read along depth, right along side; body: 4 lanes",
+      "contract blocks of 96 rows, 704 columns, 40 deep; left read along depth, right along side; body: 4 lanes",
     );
   });
 });

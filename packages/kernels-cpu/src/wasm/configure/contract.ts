@@ -55,7 +55,7 @@ const MAX_PACKED_BYTES = 2 ** 22;
 const STREAM_BYTES = 2 ** 19;
 const DEPTH_BLOCK = 512;
 const ROW_BLOCK = 96;
-const COLUMN_BLOCK = 512;
+const COLUMN_BLOCK = 1024;
 /** Most rows that are multiplied without packing the right side, by the axis along which it is read. */
 const FEW_ROWS: Readonly<Record<PackingAxis, number>> = { depth: 4, side: 8, none: 0 };
 /** Rows of x that are packed at once for dot products; the weights are read once for all of them. */
