@@ -1,5 +1,6 @@
 // Proves that the engines compute what they should: on each Node the tests of all packages, the quickstart, and the golden
-// cases on WebAssembly with 1, 2 and 4 threads, with and without relaxed SIMD.
+// cases on WebAssembly with 1, 2 and 4 threads, with and without relaxed SIMD; where the engine has 256-bit registers, all of what
+// runs on WebAssembly with and without them.
 // In: `--node` for each Node beside the one that runs this. Out: a line for each proof as it ends, the output of
 // what failed, a table, and exit status 1 if anything failed.
 import { spawnSync } from "node:child_process";
@@ -16,6 +17,7 @@ import {
   resultsFile,
   testedFolders,
 } from "./test-results.ts";
+import { canRevectorize, revectorizedTests } from "./revectorized-tests.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 
@@ -27,10 +29,17 @@ const usage = `npm run prove -- [options]
   --help           this text
 `;
 
+/** What runs much of its tests on the WebAssembly backend. */
+const onWebAssembly = ["kernels-cpu", "model-v3", "runtime", "trainer"].map(
+  (name) => `packages/${name}`,
+);
+
 /** One Node. */
 interface Engine {
   readonly path: string;
   readonly version: string;
+  /** Whether it has 256-bit registers for us. */
+  readonly canRevectorize: boolean;
 }
 
 interface Outcome {
@@ -43,6 +52,8 @@ interface Outcome {
 
 interface Proof {
   readonly name: string;
+  /** Not every engine can be told to. */
+  readonly revectorized: boolean;
   readonly run: (engine: Engine) => Outcome;
 }
 
@@ -75,13 +86,15 @@ const startSource = (engine: Engine, file: string, args: readonly string[]) =>
     ...args,
   ]);
 
-const tests = (folder: string): Proof => ({
-  name: `tests of ${folder}`,
+const tests = (folder: string, revectorized = false): Proof => ({
+  name: `tests of ${folder}${revectorized ? ", 256-bit registers" : ""}`,
+  revectorized,
   run: (engine) => {
     rmSync(join(root, folder, resultsFile), { force: true });
     const vitest = join(root, "node_modules/vitest/vitest.mjs");
     const reporter = `--reporter=${join(root, "scripts/results-reporter.ts")}`;
-    const { ok, output } = start(engine, [vitest, "run", `--root=${folder}`, reporter]);
+    const options = revectorized ? revectorizedTests : [];
+    const { ok, output } = start(engine, [vitest, "run", `--root=${folder}`, reporter, ...options]);
     const results = readResults(root, folder);
     const details = results.failures.length > 0 ? describeFailures(results.failures) : output;
     return { ok, summary: closingLine(results), details };
@@ -90,6 +103,7 @@ const tests = (folder: string): Proof => ({
 
 const quickstart: Proof = {
   name: "quickstart, three steps",
+  revectorized: false,
   run: (engine) => {
     const out = mkdtempSync(join(tmpdir(), "millrace-prove-"));
     const file = "examples/quickstart/quickstart.ts";
@@ -107,13 +121,26 @@ function goldenProofs(directory: string): Proof[] {
     : [];
   if (cases.length === 0) {
     const details = `There are no golden cases in ${directory}; say where they are with --golden.`;
-    return [{ name: "golden", run: () => ({ ok: false, summary: "none found", details }) }];
+    const none = { ok: false, summary: "none found", details };
+    return [{ name: "golden", revectorized: false, run: () => none }];
   }
-  return ["on", "off"].flatMap((relaxed) =>
-    [1, 2, 4].map((threads) => ({
-      name: `golden, ${threads} ${threads === 1 ? "thread" : "threads"}, relaxed SIMD ${relaxed}`,
+  const variants = [false, true].flatMap((revectorized) =>
+    ["on", "off"].flatMap((relaxed) =>
+      [1, 2, 4].map((threads) => ({ revectorized, relaxed, threads })),
+    ),
+  );
+  return variants.map(({ revectorized, relaxed, threads }) => {
+    const options = [
+      "--device=wasm",
+      `--threads=${threads}`,
+      `--relaxed-simd=${relaxed}`,
+      `--revectorize=${revectorized ? "on" : "off"}`,
+    ];
+    const registers = revectorized ? ", 256-bit registers" : "";
+    return {
+      name: `golden, ${threads} ${threads === 1 ? "thread" : "threads"}, relaxed SIMD ${relaxed}${registers}`,
+      revectorized,
       run: (engine: Engine): Outcome => {
-        const options = ["--device=wasm", `--threads=${threads}`, `--relaxed-simd=${relaxed}`];
         const failures = cases.flatMap((name) => {
           const args = ["verify", join(directory, name), ...options];
           const { ok, output } = startSource(engine, "packages/cli/src/main.ts", args);
@@ -126,14 +153,14 @@ function goldenProofs(directory: string): Proof[] {
           details: describeFailures(failures),
         };
       },
-    })),
-  );
+    };
+  });
 }
 
 function engineAt(path: string): Engine {
   const { stdout, error } = spawnSync(path, ["--version"], { encoding: "utf8" });
   if (error) throw error;
-  return { path, version: stdout.trim() };
+  return { path, version: stdout.trim(), canRevectorize: canRevectorize(path) };
 }
 
 function main(): void {
@@ -151,12 +178,15 @@ function main(): void {
   }
   const engines = [process.execPath, ...values.node.map((path) => resolve(path))].map(engineAt);
   const proofs = [
-    ...testedFolders(root).map(tests),
+    ...testedFolders(root).map((folder) => tests(folder)),
+    ...onWebAssembly.map((folder) => tests(folder, true)),
     quickstart,
     ...goldenProofs(resolve(values.golden)),
   ].filter(({ name }) => name.includes(values.match));
   const rows = engines.flatMap((engine) =>
-    proofs.map(({ name, run }) => {
+    proofs.map(({ name, revectorized, run }) => {
+      if (revectorized && !engine.canRevectorize)
+        return { engine, name, ok: true, summary: "not in this engine" };
       const begun = performance.now();
       const { ok, summary, details } = run(engine);
       const seconds = ((performance.now() - begun) / 1e3).toFixed(0);

@@ -1,4 +1,5 @@
-// Everything `npm test` stands for: types, boundaries, documents, package tests, the scripts' own tests.
+// Everything `npm test` stands for: types, boundaries, documents, package tests, those of the WebAssembly backend once more with
+// 256-bit registers where the engine has them, the scripts' own tests.
 // In: the repository. Out: the output of every step, then the closing line `N passed, N failed`.
 // A step that fails without a failed test in it (a type error, a broken boundary) counts as one
 // failure, so the closing line never reads "0 failed" when the exit status is not 0.
@@ -16,6 +17,7 @@ import {
   resultsFile,
   testedFolders,
 } from "./test-results.ts";
+import { canRevectorize, revectorizedTests } from "./revectorized-tests.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const nothing: Results = { passed: 0, skipped: 0, failures: [] };
@@ -56,11 +58,20 @@ check("tables in documents", "node", ["scripts/generate-tables.ts"]);
 const packagesPass = succeeds("package tests", "nx", ["run-many", "-t", "test", ...everywhere]);
 add("package tests", packagesPass, addResults(folders.map((folder) => readResults(root, folder))));
 
+const reporter = `--reporter=${join(root, "scripts/results-reporter.ts")}`;
+if (canRevectorize(process.execPath)) {
+  const folder = "packages/kernels-cpu";
+  rmSync(join(root, folder, resultsFile), { force: true });
+  const title = "tests of the WebAssembly backend, 256-bit registers";
+  const options = [`--root=${folder}`, "--reporter=default", reporter, ...revectorizedTests];
+  add(title, succeeds(title, "vitest", ["run", "src/wasm", ...options]), readResults(root, folder));
+}
+
 const scriptsPass = succeeds("tests of the scripts", "vitest", [
   "run",
   "--root=scripts",
   "--reporter=default",
-  "--reporter=./scripts/results-reporter.ts",
+  reporter,
 ]);
 add("tests of the scripts", scriptsPass, readResults(root, "scripts"));
 

@@ -7,13 +7,16 @@ import { ModuleBuilder } from "./emit/assembler.ts";
 
 const FLAG = "--experimental-wasm-revectorize";
 
-/** V8 12, which Node 22 has, knows the flag but compiles by another pipeline: wide tiles were half as fast as narrow ones. */
-const FIRST_V8 = 13;
+/**
+ * That of Node 24. V8 12, which Node 22 has, knows the flag but compiles by another pipeline: wide tiles were half as fast as narrow
+ * ones. V8 14, which Node 26 has, ends the process ("unreachable code") over modules of ours while it looks for pairs.
+ */
+const KNOWN_V8 = 13;
 
 /** What a build of Node says of itself; other engines and browsers say nothing. */
 function isBuiltIn(): boolean {
   if (typeof process !== "object" || process.arch !== "x64") return false;
-  if (Number.parseInt(process.versions?.v8 ?? "", 10) < FIRST_V8) return false;
+  if (Number.parseInt(process.versions?.v8 ?? "", 10) !== KNOWN_V8) return false;
   const variables = process.config?.variables as Readonly<Record<string, unknown>> | undefined;
   return variables?.["v8_enable_wasm_simd256_revec"] === 1;
 }
