@@ -26,12 +26,12 @@ export interface Options {
 
 /** Most where a round is short and promises are close. */
 const usualRounds: Options["rounds"] = {
-  products: 11,
+  products: 9,
   attention: 5,
   train: 9,
-  decode: 9,
-  memory: 25,
-  compile: 9,
+  decode: 7,
+  memory: 21,
+  compile: 7,
 };
 
 const roundsText = groups.map((group) => `${group} ${usualRounds[group]}`).join(", ");
