@@ -123,6 +123,7 @@ export function describeElementwise(context: SuiteContext): void {
     for (const dtype of computed(context))
       test(`conversions of ${dtype}`, () => checkConversions(dtype, context), timeout);
     test("functions", () => checkFunctions(context), timeout);
+    test("what is padded with has the dtype's own values", () => checkPadding(context), timeout);
     test(
       "shifts by up to 31",
       () =>
@@ -177,6 +178,22 @@ function checkConversions(from: DType, context: SuiteContext): Promise<void> {
       ),
     );
   return checkSample({ name: `conversions of ${from}`, inputs, declare }, context);
+}
+
+/** Fused or not; no narrow format has a third, and some have no infinity. */
+function checkPadding(context: SuiteContext): Promise<void> {
+  const dtypes = computed(context).filter(isFloat);
+  const inputs = Object.fromEntries(dtypes.map((dtype) => [dtype, hostTensor(dtype, [2], [1, 2])]));
+  const declare = (_: unknown, values: Readonly<Record<string, Tensor>>): Record<string, Tensor> =>
+    Object.fromEntries(
+      Object.entries(values).flatMap(([name, x]) =>
+        [1 / 3, -Infinity].map((value) => [
+          `${name} and ${value}`,
+          ops.div(ops.pad(x, 0, 1, 1, value), -2.5),
+        ]),
+      ),
+    );
+  return checkSample({ name: "padding", inputs, declare }, context);
 }
 
 async function checkFunctions(context: SuiteContext): Promise<void> {

@@ -3,9 +3,11 @@
  * elsewhere. Fused into a reader they cost nothing but their index map. Broadcast is in `broadcast.ts`, reads at
  * computed positions in `gather.ts`.
  */
+import { isFloat } from "../../dtype.ts";
 import { AttributeError, DTypeError, ShapeError } from "../../errors.ts";
 import type { Expr } from "../../expression.ts";
 import { apply, integer, literal, scalarType, select, sizeOf } from "../../expression.ts";
+import { roundFloat } from "../../float-formats.ts";
 import type { OpDefinition } from "../../op.ts";
 import type { Dim, Shape } from "../../shape.ts";
 import {
@@ -200,7 +202,9 @@ export const padOp: OpDefinition<{ axis: number; low: Dim; high: Dim; value: num
     class: "movement",
     at: (index, read, { attrs: { axis, low, high, value }, inputs: [input] }) => {
       const at = apply("sub", index[axis]!, sizeOf(low));
-      const fill = literal(value, scalarType(input!.dtype));
+      const { dtype } = input!;
+      // A reader that this is fused into computes with what a buffer would have held.
+      const fill = literal(isFloat(dtype) ? roundFloat(dtype, value) : value, scalarType(dtype));
       let inside = read(0, index.with(axis, at));
       if (high !== 0) inside = select(apply("lt", at, sizeOf(input!.shape[axis]!)), inside, fill);
       if (low !== 0) inside = select(apply("ge", index[axis]!, sizeOf(low)), inside, fill);
