@@ -137,15 +137,12 @@ test("a loop runs in four lanes, with addresses in front of it", () => {
   const text = createWasmBackend({ threads: 1 }).print(addOne);
   const body = text.slice(text.indexOf("(func (type 0)"), text.indexOf("(func (type 1)"));
   expect(body).toMatchInlineSnapshot(`
-    "(func (type 0) (local i32 i32 f32 v128 v128)
+    "(func (type 0) (local i32 i32 v128 v128)
         i32.const 0
         local.set 4
         local.get 1
-        f32.load
+        v128.load32_splat
         local.set 6
-        local.get 6
-        f32x4.splat
-        local.set 7
         loop
           local.get 0
           i32.const 4
@@ -154,13 +151,13 @@ test("a loop runs in four lanes, with addresses in front of it", () => {
           local.tee 5
           i32.add
           v128.load align=4
-          local.get 7
+          local.get 6
           f32x4.add
-          local.set 8
+          local.set 7
           local.get 2
           local.get 5
           i32.add
-          local.get 8
+          local.get 7
           v128.store align=4
           local.get 4
           i32.const 4

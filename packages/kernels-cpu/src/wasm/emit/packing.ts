@@ -48,14 +48,17 @@ function padDepth(k: KernelEmitter, panel: Panel): void {
 function rowGroups(width: number): readonly { readonly first: number; readonly rows: number }[] {
   const groups: { first: number; rows: number }[] = [];
   for (let first = 0; first < width;) {
-    const rows = width - first >= 4 ? 4 : width - first >= 2 ? 2 : 1;
+    const rows = [8, 4, 2, 1].find((size) => size <= width - first) ?? 1;
     groups.push({ first, rows });
     first += rows;
   }
   return groups;
 }
 
-/** Stores four steps of the depth of one, two or four rows that are neighbours in a panel. */
+/**
+ * Stores four steps of the depth of one, two, four or eight rows that are neighbours in a panel. Both halves of eight are turned by the
+ * same shuffles and stored side by side, the second one first: pairs for an engine that joins them.
+ */
 function storeTurned(
   f: FunctionBuilder,
   registers: readonly Local[],
@@ -64,12 +67,16 @@ function storeTurned(
 ): void {
   target();
   const at = f.save("i32");
-  if (registers.length === 4) {
-    transpose(f, registers).forEach((column, step) => {
-      f.get(at);
-      f.get(column);
-      f.memory("v128.store", step * stepBytes);
-    });
+  if (registers.length >= 4) {
+    const halves =
+      registers.length === 4 ? [registers] : [registers.slice(0, 4), registers.slice(4)];
+    const turned = halves.map((rows) => transpose(f, rows));
+    for (let step = 0; step < 4; step++)
+      for (let half = halves.length - 1; half >= 0; half--) {
+        f.get(at);
+        f.get(turned[half]![step]!);
+        f.memory("v128.store", step * stepBytes + half * 16);
+      }
     return;
   }
   if (registers.length === 2) {
@@ -154,10 +161,15 @@ function packFullAlongSide(k: KernelEmitter, operand: Operand, panel: Panel, cou
       k.bind(depthAxis, add(firstDepth, step));
       for (let i = 0; i < count; i++) {
         const target = add(address, mul(paddedDepth, width * 4 * i), mul(step, width * 4));
-        for (const offset of registerOffsets(width)) {
-          k.bindLanes(operand.side, add(panel.first, width * i + offset));
-          e.emit(target);
+        // All are read before any is stored, and the last stored first: so neighbours make pairs.
+        const registers = registerOffsets(width).map((offset) => {
+          k.bindLanes(operand.side, panel.first, width * i + offset);
           emitLanes(k, operand);
+          return { offset, values: f.save("v128") };
+        });
+        for (const { offset, values } of registers.toReversed()) {
+          e.emit(target);
+          f.get(values);
           f.memory("v128.store", offset * 4);
         }
       }
