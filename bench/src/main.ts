@@ -11,7 +11,7 @@ import { familiesOf } from "./case.ts";
 import { casesOf } from "./cases.ts";
 import type { ContestantName } from "./contestants/names.ts";
 import { canRevectorize, commandOf } from "./contestants/command.ts";
-import { contestantNames, isLimit, isNarrow, peerNames } from "./contestants/names.ts";
+import { contestantNames, isLimit, comparesWidths, peerNames } from "./contestants/names.ts";
 import { ChildPartner } from "./measure/child-process.ts";
 import type { Effort, Entrant } from "./measure/interleave.ts";
 import { measureFamily, stepsOf } from "./measure/interleave.ts";
@@ -75,7 +75,7 @@ function limitsOf(
 function entrantsOf(family: readonly Case[], { peers, threads }: Options): Entrant[] {
   const tasks = family.map((measured) => ({ task: measured.task, cases: [measured] }));
   const isThere = (name: ContestantName): boolean =>
-    name === "pytorch-avx512" ? hasAvx512 : canRevectorize || !isNarrow(name);
+    name === "pytorch-avx512" ? hasAvx512 : canRevectorize || !comparesWidths(name);
   const taking = contestantNames.filter(
     (name) => isThere(name) && (peers.includes(name) || !peerNames.includes(name)),
   );

@@ -1,13 +1,13 @@
 /**
- * How a contestant's process is started. In: its name and a number of threads. Out: a command. All that run in this engine are
- * started with 256-bit registers if it has them, but those that are to show how it is without.
+ * How a contestant's process is started. In: its name and a number of threads. Out: a command. Each is started as its users start it,
+ * ours with the engine's option for 256-bit registers, as the command line has it; one peer is there with that option, too.
  */
 import { existsSync } from "node:fs";
 import { probeWasm } from "@millrace/kernels-cpu";
 import type { ContestantName } from "./names.ts";
-import { isNarrow } from "./names.ts";
+import { isWide } from "./names.ts";
 
-/** The engine's option that joins pairs of 128-bit registers into 256-bit ones; `millrace` sets it, and a user of any other could. */
+/** The engine's option that joins pairs of 128-bit registers into 256-bit ones. */
 const REVECTORIZE = "--experimental-wasm-revectorize";
 /** Whether this engine can. */
 export const canRevectorize: boolean = probeWasm().revectorize;
@@ -31,7 +31,7 @@ export function commandOf(name: ContestantName, threads: number): Command {
     return { file: python(), args: [here("torch/serve.py"), count], env: { ...env, ...tuned } };
   }
   const options = ["--conditions=millrace-source", "--expose-gc"];
-  const engine = canRevectorize && !isNarrow(name) ? [REVECTORIZE] : [];
+  const engine = canRevectorize && isWide(name) ? [REVECTORIZE] : [];
   return {
     file: process.execPath,
     args: [...options, ...engine, here("serve.ts"), name, String(threads)],

@@ -10,6 +10,7 @@ export const contestantNames = [
   "millrace-128",
   "jax-js",
   "tfjs",
+  "tfjs-256",
   "onnxruntime-web",
   "onnxruntime-node",
   "llama.cpp",
@@ -26,8 +27,12 @@ export const peerNames: readonly ContestantName[] = contestantNames.slice(
 export const isLimit = (name: ContestantName): boolean => name.startsWith("ceiling");
 export const isOurs = (name: ContestantName): boolean => name.startsWith("millrace");
 
-/** Without 256-bit registers: ours as it is in a browser, and the limit that it meets there. */
-export const isNarrow = (name: ContestantName): boolean => name.endsWith("-128");
+/** With 256-bit registers: what the command line sets the engine's option for, and the peer that gains most by it. */
+export const isWide = (name: ContestantName): boolean =>
+  name === "ceiling" || name === "millrace" || name === "tfjs-256";
+
+/** There to compare the widths of registers. */
+export const comparesWidths = (name: ContestantName): boolean => /-(128|256)$/.test(name);
 
 /** What a user could pick instead in a browser or in Node without native code. */
 export const webPeers: readonly ContestantName[] = ["jax-js", "tfjs", "onnxruntime-web"];

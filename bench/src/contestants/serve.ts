@@ -19,6 +19,7 @@ const entries: Partial<Record<ContestantName, () => Promise<{ readonly enter: En
   "millrace-128": async () => ({ enter: (await import("./millrace.ts")).enterNarrow }),
   "jax-js": () => import("./jax.ts"),
   tfjs: () => import("./tfjs.ts"),
+  "tfjs-256": async () => ({ enter: (await import("./tfjs.ts")).enterWide }),
   "onnxruntime-web": () => import("./onnx-web.ts"),
   "onnxruntime-node": () => import("./onnx-node.ts"),
   "llama.cpp": () => import("./llama.ts"),

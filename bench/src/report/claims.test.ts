@@ -122,6 +122,7 @@ describe("judge", () => {
       "ceiling-128",
       "millrace",
       "jax-js",
+      "tfjs-256",
       "pytorch",
       "pytorch-avx512",
       "llama.cpp",

@@ -89,6 +89,8 @@ export function judge(results: Results): Verdict[] {
   }
   const best = evidence.worst(isSquare, speedOver(webPeers, 1));
   add(`${square}, over the fastest of ${webPeers.join(", ")}`, { atLeast: 1.8 }, best);
+  const sameOption = evidence.worst(isSquare, speedOver(["tfjs-256"], 1));
+  add(`${square}, over tfjs with the engine's flag`, "stated", sameOption);
   const twoOverOne = evidence.worst(isSquare, scaling);
   add(`${square}, two threads over one`, { atLeast: 1.9 }, twoOverOne);
 

@@ -16,7 +16,7 @@ import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { boundsOf, plainLoop } from "./loop.ts";
 import type { Extent, Product } from "./product.ts";
-import { arithmeticOf, productOf } from "./product.ts";
+import { arithmeticOf, productOf, wholePanels } from "./product.ts";
 import { asTheyCome, inShared, teamOf } from "./sharing.ts";
 import { emitStatement } from "./statements.ts";
 import type { Value } from "./values.ts";
@@ -83,8 +83,8 @@ function partOf(k: KernelEmitter, extent: Extent, grain: number): Extent {
   const { axis, first, length } = extent;
   const share = shareOf(k, length, grain);
   const [start, end] = [valueOf(k, share.start), valueOf(k, share.end)];
-  const even = length.kind === "constant" && length.value % grain === 0;
-  return { axis, first: add(first, start), length: sub(end, start), multiple: even ? grain : 1 };
+  const multiple = wholePanels(length, grain);
+  return { axis, first: add(first, start), length: sub(end, start), multiple };
 }
 
 /** Shares rows or columns, whichever the rows of this run allow. */
@@ -185,9 +185,8 @@ function emitBatch(k: KernelEmitter, loops: readonly Loop[], contract: Contract)
     }) as [Value, Value];
     const start = mul(first, TILE_ROWS);
     const length = sub(min(mul(last, TILE_ROWS), rows.length), start);
-    const known = knownRows(product);
-    const even = known !== undefined && known % TILE_ROWS === 0;
-    const part = { ...rows, first: add(rows.first, start), length, multiple: even ? TILE_ROWS : 1 };
+    const multiple = wholePanels(rows.length, TILE_ROWS);
+    const part = { ...rows, first: add(rows.first, start), length, multiple };
     const mine = { ...product, rows: part };
     e.emit(first);
     e.emit(last);
@@ -198,7 +197,7 @@ function emitBatch(k: KernelEmitter, loops: readonly Loop[], contract: Contract)
         choosePath(
           k,
           mine,
-          known,
+          knownRows(product),
           () => emitFewRows(k, mine),
           () => emitBlocked(k, mine),
         );

@@ -20,6 +20,10 @@ export interface Extent {
   readonly multiple?: number;
 }
 
+/** The width of panels, if a length is known to be whole ones; else 1. */
+export const wholePanels = (length: Value, width: number): number =>
+  length.kind === "constant" && length.value % width === 0 ? width : 1;
+
 /** One operand of a product: an expression over its side axis (rows or columns) and the depth. */
 export interface Operand {
   readonly expr: Expr;

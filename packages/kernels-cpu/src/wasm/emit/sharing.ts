@@ -7,7 +7,7 @@ import { TILE_ROWS } from "../configure/contract.ts";
 import { LINE } from "../configure/divide.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import type { Extent, Product } from "./product.ts";
-import { arithmeticOf, eachBlock } from "./product.ts";
+import { arithmeticOf, eachBlock, wholePanels } from "./product.ts";
 import type { Team } from "./team.ts";
 import type { Value } from "./values.ts";
 
@@ -47,11 +47,10 @@ export function teamOf(k: KernelEmitter): Team {
 /** A product whose right side is packed where all threads read it. */
 export function inShared(k: KernelEmitter, product: Product): Product {
   const { rows, columns, choice, scratch } = product;
-  const inPanels = (extent: Extent, width: number): Extent => {
-    const { length } = extent;
-    const even = length.kind === "constant" && length.value % width === 0;
-    return { ...extent, multiple: even ? width : 1 };
-  };
+  const inPanels = (extent: Extent, width: number): Extent => ({
+    ...extent,
+    multiple: wholePanels(extent.length, width),
+  });
   return {
     ...product,
     rows: inPanels(rows, TILE_ROWS),
