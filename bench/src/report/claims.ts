@@ -25,11 +25,11 @@ type Bound = { readonly atLeast: number } | { readonly atMost: number } | "state
 type Unit = "×" | "%" | " ms";
 
 /**
- * What shares of the multiply-add limit are of, and which of them are promised: the first promise was made of registers of 128 bits, which
- * are all that WebAssembly has by itself; an engine that joins them in pairs raises the limit to nearly twice that.
+ * What shares of the multiply-add limit are of, and which of them are promised: promises are of registers of 128 bits, which are all that
+ * WebAssembly has by itself; an engine that joins them in pairs raises the limit to nearly twice that.
  */
 const multiplyAddLimits = [
-  { limit: "ceiling", words: "of the multiply-add limit", isPromised: true },
+  { limit: "ceiling", words: "of the multiply-add limit", isPromised: false },
   { limit: "ceiling-128", words: "of the limit in 128 bits", isPromised: true },
 ] as const;
 
