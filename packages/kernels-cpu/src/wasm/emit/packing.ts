@@ -217,7 +217,7 @@ function packAlongSide(k: KernelEmitter, operand: Operand, panel: Panel): void {
 }
 
 /** Panels that are filled together along the side: what they have in common is read once, and cache lines are used whole. */
-const PANELS = 4;
+export const PANELS = 4;
 
 /** Panels one after the other: a stretch of the side, `length` long, for a stretch of the depth. */
 export interface PanelRow extends Omit<Panel, "valid"> {

@@ -6,6 +6,7 @@ import { InternalError } from "@millrace/graph";
 import { TILE_ROWS } from "../configure/contract.ts";
 import { LINE } from "../configure/divide.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
+import { PANELS } from "./packing.ts";
 import type { Extent, Product } from "./product.ts";
 import { arithmeticOf, eachBlock, wholePanels } from "./product.ts";
 import type { Team } from "./team.ts";
@@ -59,9 +60,6 @@ export function inShared(k: KernelEmitter, product: Product): Product {
   };
 }
 
-/** Panels that are packed together, as `packPanels` does it fastest. */
-const PACKED_PANELS = 4;
-
 /** Threads pack the right side together, and take rows of the left one, each as it comes for them. */
 export function asTheyCome(k: KernelEmitter, { choice }: Product): Sharing {
   const { f, e, table } = k;
@@ -91,7 +89,7 @@ export function asTheyCome(k: KernelEmitter, { choice }: Product): Sharing {
         }),
       );
   return {
-    eachPacked: each(PACKED_PANELS * choice.tileColumns),
+    eachPacked: each(PANELS * choice.tileColumns),
     eachRows: each(TILE_ROWS),
     eachColumns: each(LINE),
     meet: () => f.call(team.barrier),
