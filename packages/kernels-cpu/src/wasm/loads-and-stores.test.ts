@@ -77,6 +77,17 @@ describe("guarded loads", () => {
       );
   });
 
+  it("reads where the place of the first lane, which takes no part, would lie before the memory", async () => {
+    for (const dtype of dtypes)
+      await expectSame(
+        `kernel k { read x: ${dtype}[7, 63, 2] write y: ${dtype}[9, 63, 2] write z: ${dtype}[63, 7]
+        parallel i < 9 { parallel j < 63 { parallel k < 2 {
+          store y[i, j, k] = select(i >= 1, select(i - 1 < 7, x[i - 1, j, k], x[0, j, k]), x[6, j, k]) } } }
+        parallel j < 63 { parallel i < 9 { if i >= 2 { store z[j, i - 2] = x[i - 2, j, 1] } } } }`,
+        { tolerance: 0 },
+      );
+  });
+
   it("guards with conditions that are the same in all lanes", async () => {
     await expectSame(
       `kernel k { read x: f32[6, 9] read s: bool[6] read far: i32[6] write y: f32[6, 9]

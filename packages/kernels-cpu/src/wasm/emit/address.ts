@@ -50,20 +50,19 @@ export function accessOf(
   const variable = uniform.filter((term) => !offsets.includes(term));
   const address = sumOf(table, addPolynomials(start, variable));
   const offset = offsets.reduce((sum, { coefficient }) => sum + coefficient, 0);
+  const natural = firstIsRead || uniform.every(isNatural);
+  const place = { memory, address, offset, natural };
   if (varying.length > 0)
     return {
       mode: "gather",
-      memory,
-      address,
-      offset,
+      ...place,
       offsets: lanesOf(table, addPolynomials(varying, moving)),
     };
-  if (moving.length === 0) return { mode: "scalar", memory, address, offset };
+  if (moving.length === 0) return { mode: "scalar", ...place };
   const stride = sumOf(
     table,
     moving.map(({ coefficient, atoms, ahead }) => ({ coefficient, atoms, iota: false, ahead })),
   );
-  if (stride.kind === "constant" && stride.value === width)
-    return { mode: "contiguous", memory, address, offset };
-  return { mode: "strided", memory, address, offset, stride };
+  if (stride.kind === "constant" && stride.value === width) return { mode: "contiguous", ...place };
+  return { mode: "strided", ...place, stride };
 }

@@ -82,6 +82,14 @@ function loadContiguous(e: Emission, dtype: DType, access: Access): void {
 function laneAddresses(e: Emission, access: Access, width: number): (lane: number) => number {
   const { f } = e;
   const base = e.hold(access.address);
+  /** A distance from the first lane: an offset where the address allows one, which is added without wrapping. */
+  const further = (distance: number): number => {
+    f.get(base);
+    if (access.natural) return access.offset + distance;
+    f.i32(distance);
+    f.op("i32.add");
+    return access.offset;
+  };
   switch (access.mode) {
     case "scalar":
       return () => {
@@ -89,17 +97,11 @@ function laneAddresses(e: Emission, access: Access, width: number): (lane: numbe
         return access.offset;
       };
     case "contiguous":
-      return (lane) => {
-        f.get(base);
-        return access.offset + lane * width;
-      };
+      return (lane) => further(lane * width);
     case "strided": {
       const { stride } = access;
       if (stride.kind === "constant" && stride.value > 0)
-        return (lane) => {
-          f.get(base);
-          return access.offset + lane * stride.value;
-        };
+        return (lane) => further(lane * stride.value);
       const step = e.hold(stride);
       return (lane) => {
         f.get(base);

@@ -35,6 +35,8 @@ export type Access = {
   readonly memory: number;
   readonly address: Value;
   readonly offset: number;
+  /** The address is not below zero, not even where the first lane takes no part. */
+  readonly natural: boolean;
 } & (
   | { readonly mode: "scalar" | "contiguous" }
   | { readonly mode: "strided"; readonly stride: Value }
@@ -259,9 +261,10 @@ export class ValueTable {
 
   load(buffer: number, type: ScalarType, access: Access, volatile: boolean): Value {
     const from = accessValues(access);
-    const key = `load ${buffer} ${access.mode} ${access.offset} ${from.map((value) => value.id).join(" ")}`;
+    const { mode, offset, natural } = access;
+    const key = `load ${buffer} ${mode} ${offset} ${natural} ${from.map((value) => value.id).join(" ")}`;
     return this.#intern(key, (id) => ({
-      ...this.#derived(type, access.mode !== "scalar", from),
+      ...this.#derived(type, mode !== "scalar", from),
       id,
       kind: "load",
       buffer,
