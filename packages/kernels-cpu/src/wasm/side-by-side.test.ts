@@ -56,6 +56,19 @@ describe("loops side by side", () => {
       );
   });
 
+  it("are told from others by the first statement that is none, whatever the later ones read", async () => {
+    for (const n of lengths)
+      await expectSame(
+        `kernel k { read x: f32[${n}, 8] write y: f32[${n}] write at: i32[${n}]
+          parallel i < ${n} {
+            reduce most: f32, where: i32 over j < 8 {
+              let v = x[i, j] let u = v + v values u, j
+              combine select(r0 > l0, r0, l0), select(r0 > l0, r1, l1) identity -inf, 0 }
+            store y[i] = most store at[i] = where } }`,
+        { tolerance: 0 },
+      );
+  });
+
   it("finish products", async () => {
     for (const n of lengths)
       await expectSame(

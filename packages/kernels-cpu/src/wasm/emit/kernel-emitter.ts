@@ -215,11 +215,12 @@ export class KernelEmitter {
   }
 
   /** Runs `body`; names bound in it are gone afterwards. */
-  scoped(body: () => void): void {
+  scoped<T>(body: () => T): T {
     const names = this.#names;
     this.#names = new Map(names);
-    body();
+    const result = body();
     this.#names = names;
+    return result;
   }
 
   /** A scope that is entered again and again: what is bound in it stays. */

@@ -7,7 +7,7 @@ import { maxDim } from "@millrace/graph";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { boundsOf, endOfGroups, lanesLoop, lanesLoopOf, plainLoop } from "./loop.ts";
 import { isLong, REGISTERS } from "./reduce.ts";
-import { emitSideBySide, makePairs, PAIR } from "./side-by-side.ts";
+import { emitSideBySide, areInPairs, PAIR } from "./side-by-side.ts";
 
 /** Emits a loop. */
 export function emitLoop(
@@ -26,7 +26,7 @@ export function emitLoop(
   const [first] = loop.body;
   const count = first?.kind === "reduce" && isLong(first) ? REGISTERS : PAIR;
   let from = bounds.start;
-  if (maxDim(extent) >= 4 * count && (count > PAIR || makePairs(k, axis, loop.body))) {
+  if (maxDim(extent) >= 4 * count && (count > PAIR || areInPairs(k, axis, loop.body))) {
     from = endOfGroups(k, bounds, 4 * count);
     lanesLoopOf(k, axis, { ...bounds, end: from }, count, (places) =>
       emitSideBySide(k, loop.body, places),

@@ -8,7 +8,7 @@ import { scratchLayout, TILE_ROWS } from "../configure/contract.ts";
 import type { Local } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { boundsOf, placesAlong } from "./loop.ts";
-import { emitSideBySide, makePairs, PAIR } from "./side-by-side.ts";
+import { emitSideBySide, areInPairs, PAIR } from "./side-by-side.ts";
 import type { Value } from "./values.ts";
 
 /** A range of this run: its first index and its length. */
@@ -192,7 +192,7 @@ export function runBody(
       k.bind(rows.axis, add(block.firstRow, row));
       const none = k.table.integer(0);
       const isPaired =
-        choice.lanes && makePairs(k, columns.axis, statement.body, [statement.result]);
+        choice.lanes && areInPairs(k, columns.axis, statement.body, [statement.result]);
       const paired = isPaired ? floorTo(block.columns, 4 * PAIR) : none;
       const whole = choice.lanes ? floorTo(block.columns, 4) : none;
       inLanes(row, none, paired, PAIR);

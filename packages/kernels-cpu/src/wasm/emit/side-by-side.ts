@@ -45,67 +45,59 @@ function storeSideBySide(
 }
 
 /** Whether the statements, in lanes along the axis, are made of nothing but operations that come in pairs, side by side. */
-export function makePairs(
+export function areInPairs(
   k: KernelEmitter,
   axis: string,
   statements: readonly Statement[],
   names: readonly string[] = [],
 ): boolean {
-  let pairs = true;
   const seen = new Set<Value>();
   const stand = (name: string, vector: boolean): void => {
     const local = k.f.local(vector ? "v128" : "i32");
     k.bind(name, k.table.local(local, vector ? "f32" : "i32", k.e.depth, { natural: true }));
   };
-  const check = (value: Value): void => {
-    if (seen.has(value)) return;
+  const isInPairs = (value: Value): boolean => {
+    if (seen.has(value)) return true;
     seen.add(value);
-    if (!isPaired(k, value)) pairs = false;
-    else for (const operand of operands(value)) check(operand);
+    return isPaired(k, value) && operands(value).every(isInPairs);
   };
-  const checkAll = (body: readonly Statement[]): void => {
-    for (const statement of body) {
-      if (!pairs) return;
+  // What a name stands for is known only where all statements before have been looked at.
+  const areAll = (body: readonly Statement[]): boolean =>
+    body.every((statement) => {
       switch (statement.kind) {
         case "let": {
           const value = k.value(statement.value);
-          check(value);
           k.bind(statement.name, value);
-          break;
+          return isInPairs(value);
         }
         case "store": {
-          const access = k.access(statement.buffer, statement.index);
+          const { mode, address } = k.access(statement.buffer, statement.index);
+          const isNear = mode === "contiguous" && !address.ahead;
           const { dtype } = k.buffer(statement.buffer);
-          const isNear = access.mode === "contiguous" && !access.address.ahead;
-          if (!isNear || byteWidth(dtype) !== 4) pairs = false;
-          check(k.value(statement.value));
-          break;
+          return isNear && byteWidth(dtype) === 4 && isInPairs(k.value(statement.value));
         }
         case "reduce": {
-          for (const range of statement.ranges) stand(range.axis, false);
-          checkAll(statement.body);
-          for (const value of statement.values) check(k.value(value));
-          for (const { name, type } of statement.results) {
-            if (type !== "f32") pairs = false;
-            stand(name, true);
-          }
-          break;
+          const { ranges, results, values } = statement;
+          for (const range of ranges) stand(range.axis, false);
+          if (!areAll(statement.body)) return false;
+          if (!values.every((value) => isInPairs(k.value(value)))) return false;
+          for (const { name } of results) stand(name, true);
+          return results.every(({ type }) => type === "f32");
         }
         default:
-          pairs = false;
+          return false;
       }
-    }
-  };
-  k.scoped(() => {
+    });
+  return k.scoped(() => {
     stand(axis, false);
     k.bindLanes(axis, k.axis(axis), 4);
     for (const name of names) stand(name, true);
     const outer = k.lanes;
     k.lanes = true;
-    checkAll(statements);
+    const answer = areAll(statements);
     k.lanes = outer;
+    return answer;
   });
-  return pairs;
 }
 
 /** Operators that are calls. */
