@@ -6,18 +6,24 @@
  */
 import type { Contract, DType, Expr, ScalarOp } from "@millrace/graph";
 import { maxDim } from "@millrace/graph";
-import { variesWith } from "./stride.ts";
+import { isAffine, variesWith } from "./stride.ts";
 import type { Scope } from "./stride.ts";
 
 export type Load = Extract<Expr, { kind: "load" }>;
 
-/** Weights of floats: values, or codes with one scale for `block` neighbours. */
+/** Scales, one for every `block` elements of the depth. */
+interface Scales {
+  readonly load: Load;
+  readonly block: number;
+}
+
+/** Weights of floats: values, or codes with scales that neighbouring weight rows share. */
 export interface FloatDots {
   readonly kind: "floats";
   readonly dtype: "f32" | "f16" | "bf16" | "e4m3fn";
   readonly codes: Load;
-  /** The scale changes every `block` elements of the depth. */
-  readonly scales: { readonly load: Load; readonly block: number } | undefined;
+  /** Scales are the same for every `columns` weight rows from a multiple of that on, or for all where there is no number. */
+  readonly scales: (Scales & { readonly columns: number | undefined }) | undefined;
 }
 
 /** Weights of whole numbers, multiplied with whole numbers. */
@@ -26,7 +32,7 @@ export interface IntegerDots {
   readonly format: "int8" | "int4";
   readonly depth: number;
   readonly codes: Load;
-  readonly scales: { readonly load: Load; readonly block: number };
+  readonly scales: Scales;
   /** The left side: its codes, and its scales for each 32 neighbours. */
   readonly x: { readonly codes: Expr; readonly scale: Load };
 }
@@ -35,9 +41,9 @@ export type DotsChoice = FloatDots | IntegerDots;
 
 /** Steps of the depth in one turn of the inner loop; depths and blocks are multiples of it. */
 export const DOT_DEPTH = 32;
-/** Weight rows in one call: far apart, each is a stream of its own that the machine reads ahead along. */
+/** Weight rows together: far apart, each is a stream of its own that the machine reads ahead along. */
 export const DOT_COLUMNS = 4;
-/** Rows of x in one call, so many as registers are enough for. */
+/** Rows of x together, so many as registers are enough for. */
 export type DotRows = 1 | 2;
 /** Bytes of a sum in two parts, a register each. */
 export const PARTS_BYTES = 32;
@@ -50,10 +56,13 @@ export const X_GROUP = 32;
 const MOST_ROWS = 8;
 /** Rows of one group of many are few in each group as a rule. */
 const MOST_GROUPED_ROWS = 64;
+/** Weight rows that share their scales, from which it is little work to multiply x by these. */
+const FEWEST_SCALED_TOGETHER = 32;
 
 interface Known {
   readonly dtypes: ReadonlyMap<string, DType>;
   readonly depth: Scope;
+  readonly columns: Scope;
   readonly length: number;
 }
 
@@ -68,27 +77,47 @@ function alongDepth(expr: Expr, { depth }: Known): expr is Load {
   );
 }
 
+/** Rows of weights lie at equal distances. */
+const areEven = ({ index }: Load, { columns }: Known): boolean =>
+  index.every((part) => isAffine(part, columns));
+
 /** An f32 that changes every so many steps of the depth, or not at all. */
-function scaleOf(expr: Expr, { dtypes, depth, length }: Known): FloatDots["scales"] {
+function scaleOf(expr: Expr, { dtypes, depth, length }: Known): Scales | undefined {
   if (expr.kind !== "load" || dtypes.get(expr.buffer) !== "f32") return undefined;
   const last = expr.index.at(-1);
   if (expr.index.slice(0, -1).some((index) => variesWith(index, depth))) return undefined;
   if (!last || !variesWith(last, depth)) return { load: expr, block: length };
-  if (last.kind !== "apply" || last.op !== "div") return undefined;
-  const [axis, size] = last.args as [Expr, Expr];
-  if (axis.kind !== "axis" || axis.name !== depth.axis || size.kind !== "literal") return undefined;
-  return size.value % DOT_DEPTH === 0 ? { load: expr, block: size.value } : undefined;
+  const block = dividedBy(last, depth.axis);
+  return block !== undefined && block % DOT_DEPTH === 0 ? { load: expr, block } : undefined;
+}
+
+/** `axis / size`, the size. */
+function dividedBy(expr: Expr, axis: string): number | undefined {
+  const [dividend, divisor] = applied(expr, "div") ?? [];
+  if (dividend?.kind !== "axis" || dividend.name !== axis) return undefined;
+  return divisor?.kind === "literal" ? divisor.value : undefined;
+}
+
+/** Scales with how many weight rows share them, if these are many. */
+function sharedScales(scales: Scales, { columns }: Known): FloatDots["scales"] {
+  const varying = scales.load.index.filter((part) => variesWith(part, columns));
+  if (varying.length === 0) return { ...scales, columns: undefined };
+  const shared = varying.length === 1 ? dividedBy(varying[0]!, columns.axis) : undefined;
+  return shared !== undefined && shared >= FEWEST_SCALED_TOGETHER
+    ? { ...scales, columns: shared }
+    : undefined;
 }
 
 function floatDots(rhs: Expr, known: Known): FloatDots | undefined {
   const parts = rhs.kind === "apply" && rhs.op === "mul" ? rhs.args : [rhs];
   for (const codes of parts) {
-    if (!alongDepth(codes, known)) continue;
+    if (!alongDepth(codes, known) || !areEven(codes, known)) continue;
     const dtype = known.dtypes.get(codes.buffer);
     if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16" && dtype !== "e4m3fn") continue;
     const other = parts.find((part) => part !== codes);
-    const scales = other && scaleOf(other, known);
-    if (parts.length === 1 || scales) return { kind: "floats", dtype, codes, scales };
+    const scale = other && scaleOf(other, known);
+    const scales = scale && sharedScales(scale, known);
+    if (!other || scales) return { kind: "floats", dtype, codes, scales };
   }
   return undefined;
 }
@@ -124,10 +153,7 @@ function int4Codes(expr: Expr, known: Known): Load | undefined {
 }
 
 /** Whole numbers in f32 times a scale: what is converted, and the scale. */
-function scaledCodes(
-  expr: Expr,
-  known: Known,
-): { codes: Expr; scales: NonNullable<FloatDots["scales"]> } | undefined {
+function scaledCodes(expr: Expr, known: Known): { codes: Expr; scales: Scales } | undefined {
   const parts = applied(expr, "mul") ?? [];
   for (const part of parts) {
     const [codes] = applied(part, "to_f32") ?? [];
@@ -147,13 +173,14 @@ function integerDots(lhs: Expr, rhs: Expr, known: Known): IntegerDots | undefine
   // By its dtype x has so many bits for certain: sums of 32 products stay within an i32, or an i16.
   const xBits = known.dtypes.get(x.codes.buffer);
   const left = { codes: x.codes, scale: x.scales.load };
+  if (!areEven(w.scales.load, known)) return undefined;
   const common = { kind: "integers", depth: known.length, scales: w.scales, x: left } as const;
   if (alongDepth(w.codes, known))
-    return known.dtypes.get(w.codes.buffer) === "i8" && xBits === "i16"
+    return areEven(w.codes, known) && known.dtypes.get(w.codes.buffer) === "i8" && xBits === "i16"
       ? { ...common, format: "int8", codes: w.codes }
       : undefined;
   const codes = xBits === "i8" ? int4Codes(w.codes, known) : undefined;
-  return codes && { ...common, format: "int4", codes };
+  return codes && areEven(codes, known) ? { ...common, format: "int4", codes } : undefined;
 }
 
 /** How a product is computed by dot products, if it is. Whole numbers are for any number of rows. */
@@ -165,10 +192,10 @@ export function chooseDots(
   const length = depth.extent;
   if (depth.start || depth.end || typeof length !== "number") return undefined;
   if (length === 0 || length % DOT_DEPTH !== 0) return undefined;
-  const known: Known = { dtypes, length, depth: { axis: depth.axis, lets, varying: new Set() } };
+  const along = (axis: string): Scope => ({ axis, lets, varying: new Set() });
+  const known = { dtypes, length, depth: along(depth.axis), columns: along(columns.axis) };
   // The left side must not depend on the column, as everywhere, and the right one not on the row.
-  const byColumn: Scope = { axis: columns.axis, lets, varying: new Set() };
-  if (variesWith(lhs, byColumn)) return undefined;
+  if (variesWith(lhs, known.columns)) return undefined;
   const most = rows.start ? MOST_GROUPED_ROWS : MOST_ROWS;
   const floats = maxDim(rows.extent) <= most ? floatDots(rhs, known) : undefined;
   return floats ?? integerDots(lhs, rhs, known);

@@ -35,6 +35,17 @@ export function variesWith(expr: Expr, scope: Scope): boolean {
   }
 }
 
+/** Whether the expression changes by the same in every step of the axis. */
+export function isAffine(expr: Expr, scope: Scope): boolean {
+  if (!variesWith(expr, scope) || expr.kind === "axis") return true;
+  if (expr.kind !== "apply") return false;
+  const { op, args } = expr;
+  if (op === "mul" && args.every((arg) => variesWith(arg, scope))) return false;
+  return (
+    (op === "add" || op === "sub" || op === "mul") && args.every((arg) => isAffine(arg, scope))
+  );
+}
+
 const constantOf = (expr: Expr): Dim | undefined =>
   expr.kind === "literal" ? expr.value : expr.kind === "size" ? expr.dim : undefined;
 

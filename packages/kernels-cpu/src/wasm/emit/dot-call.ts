@@ -7,60 +7,106 @@ import { DOT_COLUMNS } from "../configure/dots.ts";
 import type { Signature } from "./assembler.ts";
 import type { FunctionBuilder, Local } from "./function-builder.ts";
 
-/** Numbers of the memories that weights and their scales lie in. Rows of x and sums are in memory 0. */
-export interface DotMemories {
-  readonly memory: number;
-  readonly scalesMemory: number;
-}
-
 /** A part of a function's name; none where everything is in one memory. */
-export function namedMemories({ memory, scalesMemory }: DotMemories): string {
-  return memory + scalesMemory > 0 ? ` in memories ${memory} and ${scalesMemory}` : "";
-}
+export const namedMemories = (...memories: readonly number[]): string =>
+  memories.some((memory) => memory > 0) ? ` of memory ${memories.join(" and ")}` : "";
 
-/** The parameters, in their order: steps are in bytes, the depth in elements. */
-export interface DotParameters {
-  readonly x: Local;
+/** All columns are those from the first one on: four at a time, one of each quarter. Steps are in bytes. */
+const PARAMETERS = [
+  "x",
   /** From one row of x to the next. */
-  readonly xStep: Local;
-  readonly depth: Local;
-  readonly out: Local;
-  /** Memory for the sums in parts, `PARTS_BYTES` each. */
-  readonly parts: Local;
-  /** From one column's sum to the next. */
-  readonly columnStep: Local;
-  /** From one row's sum to the next. */
-  readonly rowStep: Local;
-  readonly weights: readonly Local[];
-  readonly scales: readonly Local[];
-}
+  "xStep",
+  /** In elements. */
+  "depth",
+  /** The sum of the first column; those of the next ones are its neighbours. */
+  "out",
+  /** From one row's sums to the next. */
+  "rowStep",
+  /** Memory for sums in parts, `PARTS_BYTES` each. */
+  "parts",
+  "columns",
+  /** Columns of a quarter. The last quarters may be shorter, and have the last column again and again instead. */
+  "apart",
+  /** Which columns of each quarter: from this one on, up to that one. */
+  "first",
+  "end",
+  /** The first weight row. */
+  "weights",
+  "weightStep",
+] as const;
+const OF_SCALES = ["scales", "scaleStep"] as const;
 
-const SINGLE = 7;
+type DotParameter = (typeof PARAMETERS)[number] | (typeof OF_SCALES)[number];
+export type DotParameters = Readonly<Record<DotParameter, Local>>;
 
 export function dotSignature(scaled: boolean): Signature {
-  const count = SINGLE + DOT_COLUMNS * (scaled ? 2 : 1);
+  const count = PARAMETERS.length + (scaled ? OF_SCALES.length : 0);
   return { params: Array.from({ length: count }, () => "i32" as const), results: [] };
 }
 
+/** The parameters by their names; those of scales only where there are any. */
 export function dotParameters({ params }: FunctionBuilder): DotParameters {
-  const [x, xStep, depth, out, columnStep, rowStep, parts] = params as [
-    Local,
-    Local,
-    Local,
-    Local,
-    Local,
-    Local,
-    Local,
-  ];
-  const weights = params.slice(SINGLE, SINGLE + DOT_COLUMNS);
-  const scales = params.slice(SINGLE + DOT_COLUMNS);
-  return { x, xStep, depth, out, parts, columnStep, rowStep, weights, scales };
+  const names: readonly DotParameter[] = [...PARAMETERS, ...OF_SCALES];
+  return Object.fromEntries(params.map((local, i) => [names[i]!, local])) as DotParameters;
 }
 
-/** A copy, which may move while the parameter stays. */
-export function copyLocal(f: FunctionBuilder, local: Local): Local {
-  f.get(local);
-  return f.save("i32");
+/** Pushes the arguments of a call for one column of each quarter. */
+export function pushForColumn(f: FunctionBuilder, column: Local): void {
+  f.params.forEach((local, i) => {
+    const name = PARAMETERS[i];
+    f.get(name === "first" || name === "end" ? column : local);
+    if (name !== "end") return;
+    f.i32(1);
+    f.op("i32.add");
+  });
+}
+
+/** Runs `body` for the columns, one of each quarter at a time: its number, and the numbers of all four. */
+export function eachColumn(
+  f: FunctionBuilder,
+  { columns, apart, first, end }: DotParameters,
+  body: (column: Local, all: readonly Local[]) => void,
+): void {
+  f.get(columns);
+  f.i32(1);
+  f.op("i32.sub");
+  const last = f.save("i32");
+  f.get(first);
+  const column = f.save("i32");
+  f.repeat((again) => {
+    const all = Array.from({ length: DOT_COLUMNS }, (_, quarter) => {
+      f.get(column);
+      f.get(apart);
+      f.i32(quarter);
+      f.op("i32.mul", "i32.add");
+      const wanted = f.save("i32");
+      for (const local of [wanted, last, wanted, last]) f.get(local);
+      f.op("i32.lt_s", "select");
+      return f.save("i32");
+    });
+    body(column, all);
+    f.increment(column, 1);
+    f.get(column);
+    f.get(end);
+    f.op("i32.lt_s");
+    f.brIf(again);
+  });
+}
+
+/** Addresses, which may move, of what belongs to columns. */
+export function addressesOf(
+  f: FunctionBuilder,
+  columns: readonly Local[],
+  start: Local,
+  step: Local,
+): readonly Local[] {
+  return columns.map((column) => {
+    f.get(start);
+    f.get(column);
+    f.get(step);
+    f.op("i32.mul", "i32.add");
+    return f.save("i32");
+  });
 }
 
 /** Addresses of the rows of x. */
@@ -95,21 +141,26 @@ export function pushAcross(
   pushSwapped(f.save("v128"), [1, 0, 3, 2]);
 }
 
-/** Stores the sum of the lanes of each register that is pushed, `[column][row]`, times a constant. */
+/** Stores the sum of the lanes of each register that is pushed, `[column][row]`, times a constant, for a column of each quarter. */
 export function storeTotals(
   f: FunctionBuilder,
-  { out, columnStep, rowStep }: DotParameters,
+  { out, apart, rowStep }: DotParameters,
+  column: Local,
   totals: readonly (readonly (() => void)[])[],
   scale: number,
 ): void {
-  totals.forEach((ofColumn, column) =>
+  totals.forEach((ofColumn, quarter) =>
     ofColumn.forEach((push, row) => {
       push();
       const total = f.save("v128");
-      f.get(out);
-      f.get(columnStep);
-      f.i32(column);
+      f.get(column);
+      f.get(apart);
+      f.i32(quarter);
       f.op("i32.mul", "i32.add");
+      f.i32(4);
+      f.op("i32.mul");
+      f.get(out);
+      f.op("i32.add");
       f.get(rowStep);
       f.i32(row);
       f.op("i32.mul", "i32.add");

@@ -3,16 +3,17 @@
  * rows. In: addresses. Out: sums in memory. Each sum is added up in partial sums, which take elements of the depth in turn, in an
  * order that depends on the format only: neither on the rows that come with it, nor on f16 and bf16 storage.
  *
- * Where a row of weights holds a code that is not widened rightly, such as NaN, the sums of this call are computed again, exactly.
+ * Where a row of weights holds a code that is not widened rightly, such as NaN, sums are computed again, exactly.
  */
 import type { DotRows } from "../configure/dots.ts";
-import { DOT_DEPTH, PARTS_BYTES } from "../configure/dots.ts";
-import type { DotMemories } from "./dot-call.ts";
+import { DOT_COLUMNS, DOT_DEPTH, PARTS_BYTES } from "../configure/dots.ts";
 import {
-  copyLocal,
+  addressesOf,
   dotParameters,
   dotSignature,
+  eachColumn,
   namedMemories,
+  pushForColumn,
   rowsOf,
   storeTotals,
 } from "./dot-call.ts";
@@ -31,11 +32,11 @@ import type { Library } from "./library.ts";
 import { multiplyAdd } from "./micro-kernel.ts";
 
 /** What one function is made for. */
-export interface DotSpec extends DotMemories {
+export interface DotSpec {
   readonly format: DotFormat;
   readonly rows: DotRows;
-  /** Elements of the depth that share a scale; undefined without scales. */
-  readonly block: number | undefined;
+  /** Number of the memory that weights lie in. Rows of x and sums are in memory 0. */
+  readonly memory: number;
   readonly relaxed: boolean;
   /** For an engine that joins pairs of registers. */
   readonly wide: boolean;
@@ -105,36 +106,40 @@ function emitUnits(
 }
 
 function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
-  const { format, rows, block, relaxed, wide, exact = false } = spec;
+  const { format, rows, relaxed, wide, exact = false } = spec;
   const given = dotParameters(f);
-  const weights = given.weights.map((local) => copyLocal(f, local));
-  const scales = given.scales.map((local) => copyLocal(f, local));
-  const left = copyLocal(f, given.depth);
-  const xs = rowsOf(f, given, rows);
+  const sums = Array.from({ length: DOT_COLUMNS }, () =>
+    Array.from({ length: rows }, (): Sum => [f.local("v128"), f.local("v128")]),
+  );
   const widening = exact ? undefined : startWidening(f, format, relaxed, wide);
-  const clear = (local: Local): void => {
-    f.f32x4(0);
-    f.set(local);
-  };
-  const zero = (): Local => {
-    const local = f.local("v128");
-    clear(local);
-    return local;
-  };
-  const sums = weights.map(() => xs.map((): Sum => [zero(), zero()]));
   const units = unitsOf(format, wide || exact);
   const ofPart = (part: number): Units =>
     units
       .map((unit) => unit.filter((register) => register % 2 === part))
       .filter((unit) => unit.length > 0);
+  const offsetOf = (column: number, row: number): number => (column * rows + row) * PARTS_BYTES;
+  const totals = sums.map((ofColumn, column) =>
+    ofColumn.map((_, row) => (): void => {
+      for (const part of [0, 1]) {
+        f.get(given.parts);
+        f.memory("v128.load", offsetOf(column, row) + part * 16);
+      }
+      f.op("f32x4.add");
+    }),
+  );
 
-  /** Runs along the depth as far as `pushCount` says. */
-  const run = (pushCount: () => void): void => {
+  eachColumn(f, given, (column, all) => {
+    const weights = addressesOf(f, all, given.weights, given.weightStep);
+    const xs = rowsOf(f, given, rows);
     f.get(xs[0]!);
-    pushCount();
+    f.get(given.depth);
     f.i32(4);
     f.op("i32.mul", "i32.add");
     const last = f.save("i32");
+    for (const part of sums.flat(2)) {
+      f.f32x4(0);
+      f.set(part);
+    }
     f.repeat((again) => {
       // With several rows there are registers for one part of the sums only.
       for (const some of rows > 1 ? [ofPart(0), ofPart(1)] : [units])
@@ -146,96 +151,40 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
       f.op("i32.ne");
       f.brIf(again);
     });
-  };
-
-  // What the blocks add up to is in memory, for it has no registers; stores to neighbours are where an engine begins to join.
-  const eachSum = (visit: (sum: Sum, column: number, offset: number) => void): void =>
-    sums.forEach((ofColumn, column) =>
-      ofColumn.forEach((sum, row) => visit(sum, column, (column * rows + row) * PARTS_BYTES)),
+    // Stores to neighbours are where an engine begins to join.
+    sums.forEach((ofColumn, at) =>
+      ofColumn.forEach((sum, row) => {
+        for (const part of [1, 0]) {
+          f.get(given.parts);
+          f.get(sum[part]!);
+          f.memory("v128.store", offsetOf(at, row) + part * 16);
+        }
+      }),
     );
-  const loadPart = (offset: number): void => {
-    f.get(given.parts);
-    f.memory("v128.load", offset);
-  };
-  const storeParts = ([low, high]: Sum, offset: number): void => {
-    f.get(given.parts);
-    f.get(high);
-    f.memory("v128.store", offset + 16);
-    f.get(given.parts);
-    f.get(low);
-    f.memory("v128.store", offset);
-  };
-  if (block === undefined) {
-    run(() => f.get(left));
-    eachSum((sum, _, offset) => storeParts(sum, offset));
-  } else {
-    eachSum((sum, _, offset) => storeParts(sum, offset));
-    f.repeat((again) => {
-      // The last block may be shorter.
-      run(() => {
-        f.i32(block);
-        f.get(left);
-        f.i32(block);
-        f.get(left);
-        f.op("i32.lt_s", "select");
-      });
-      eachSum((sum, column, offset) => {
-        f.get(scales[column]!);
-        f.memory("v128.load32_splat", 0, undefined, spec.scalesMemory);
-        const scale = f.save("v128");
-        const totals = sum.map((_, part) => {
-          loadPart(offset + part * 16);
-          return f.save("v128");
-        }) as [Local, Local];
-        totals.forEach((total, part) =>
-          multiplyAdd(
-            f,
-            relaxed,
-            total,
-            () => f.get(sum[part]!),
-            () => f.get(scale),
-          ),
-        );
-        storeParts(totals, offset);
-        sum.forEach(clear);
-      });
-      for (const scale of scales) f.increment(scale, 4);
-      f.increment(left, -block);
-      f.get(left);
-      f.i32(0);
-      f.op("i32.gt_s");
-      f.brIf(again);
-    });
-  }
-
-  const totals = weights.map((_, column) =>
-    xs.map((__, row) => (): void => {
-      const offset = (column * rows + row) * PARTS_BYTES;
-      loadPart(offset);
-      loadPart(offset + 16);
-      f.op("f32x4.add");
-    }),
-  );
-  const store = (): void => storeTotals(f, given, totals, sumScale(format));
-  if (!widening?.largest) {
-    store();
-    return;
-  }
-  pushFound(f, format, widening.largest);
-  f.ifElse(() => {
-    for (const parameter of f.params) f.get(parameter);
-    f.call(dotFunction(library, { ...spec, exact: true }));
-  }, store);
+    const store = (): void => storeTotals(f, given, column, totals, sumScale(format));
+    if (!widening?.largest) {
+      store();
+      return;
+    }
+    pushFound(f, format, widening.largest);
+    f.ifElse(() => {
+      pushForColumn(f, column);
+      f.call(dotFunction(library, { ...spec, exact: true }));
+      for (const most of new Set(widening.largest)) {
+        f.i32x4(0);
+        f.set(most);
+      }
+    }, store);
+  });
 }
 
 /** The function for a number of rows of x. The depth is a multiple of 32. */
 export function dotFunction(library: Library, spec: DotSpec): FunctionRef {
-  const { format, rows, block, relaxed, wide, exact } = spec;
-  const scaled = block === undefined ? "" : ` in blocks of ${block}`;
-  const how = `${relaxed ? " fused" : ""}${wide ? " in pairs" : ""}${exact ? " exact" : ""}${namedMemories(spec)}`;
+  const { format, rows, memory, relaxed, wide, exact } = spec;
+  const how = `${relaxed ? " fused" : ""}${wide ? " in pairs" : ""}${exact ? " exact" : ""}${namedMemories(memory)}`;
   return library.get({
-    name: `dot ${format}${scaled}, ${rows} rows${how}`,
-    signature: dotSignature(block !== undefined),
+    name: `dot ${format}, ${rows} rows${how}`,
+    signature: dotSignature(false),
     body: (f) => body(f, library, spec),
   });
 }

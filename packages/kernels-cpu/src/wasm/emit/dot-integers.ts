@@ -6,9 +6,10 @@
  */
 import { X_GROUP } from "../configure/dots.ts";
 import {
-  copyLocal,
+  addressesOf,
   dotParameters,
   dotSignature,
+  eachColumn,
   namedMemories,
   rowsOf,
   storeTotals,
@@ -131,22 +132,35 @@ function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): vo
 }
 
 function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
-  const { format, rows, group, depth, wide, scalesMemory } = spec;
+  const { rows } = spec;
   const given = dotParameters(f);
-  const xs = rowsOf(f, given, rows);
-  const moving: Moving = {
-    xs,
-    weights: given.weights.map((local) => copyLocal(f, local)),
-    scales: given.scales.map((local) => copyLocal(f, local)),
-    totals: given.weights.map(() =>
-      xs.map(() => {
-        f.f32x4(0);
-        return f.save("v128");
-      }),
-    ),
-    constants: startConstants(f),
-  };
-  const { scales } = moving;
+  const constants = startConstants(f);
+  eachColumn(f, given, (column, all) => {
+    const xs = rowsOf(f, given, rows);
+    const moving: Moving = {
+      xs,
+      weights: addressesOf(f, all, given.weights, given.weightStep),
+      scales: addressesOf(f, all, given.scales, given.scaleStep),
+      totals: all.map(() =>
+        xs.map(() => {
+          f.f32x4(0);
+          return f.save("v128");
+        }),
+      ),
+      constants,
+    };
+    alongDepth(f, spec, moving);
+    const totals = moving.totals.map((ofColumn) =>
+      ofColumn.map((total) => (): void => f.get(total)),
+    );
+    storeTotals(f, given, column, totals, 1);
+  });
+}
+
+/** The whole depth, added to the totals. */
+function alongDepth(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): void {
+  const { format, group, depth, wide, scalesMemory } = spec;
+  const { xs, scales } = moving;
   /** Repeats until the first row of x has moved on by so many bytes; no loop for one turn. */
   const along = (bytes: number, turn: number, emit: () => void): void => {
     if (bytes === turn) {
@@ -216,14 +230,12 @@ function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
       advance(4);
     });
   }
-  const totals = moving.totals.map((ofColumn) => ofColumn.map((total) => (): void => f.get(total)));
-  storeTotals(f, given, totals, 1);
 }
 
 /** The function for a number of rows of x. The depth is a multiple of the weight's group. */
 export function integerDotFunction(library: Library, spec: IntegerDotSpec): FunctionRef {
-  const { format, rows, group, depth, relaxed, wide } = spec;
-  const how = `${relaxed ? " fused" : ""}${wide ? " in pairs" : ""}${namedMemories(spec)}`;
+  const { format, rows, memory, scalesMemory, group, depth, relaxed, wide } = spec;
+  const how = `${relaxed ? " fused" : ""}${wide ? " in pairs" : ""}${namedMemories(memory, scalesMemory)}`;
   return library.get({
     name: `dot ${format}, ${depth} deep in groups of ${group}, ${rows} rows${how}`,
     signature: dotSignature(true),

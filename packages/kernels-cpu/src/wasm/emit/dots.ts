@@ -4,12 +4,12 @@
  */
 import type { DotRows, DotsChoice, FloatDots, IntegerDots, Load } from "../configure/dots.ts";
 import { DOT_COLUMNS, X_GROUP } from "../configure/dots.ts";
-import type { DotMemories } from "./dot-call.ts";
 import { prepareCodes, QUAD, recordOf } from "./dot-codes.ts";
 import { dotFunction } from "./dot-floats.ts";
 import { prepareRow } from "./dot-formats.ts";
+import { scaleRow } from "./dot-scales.ts";
 import { integerDotFunction, quadDepth } from "./dot-integers.ts";
-import type { FunctionRef, Local } from "./function-builder.ts";
+import type { FunctionRef } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
 import { packRows } from "./packing.ts";
 import type { Product } from "./product.ts";
@@ -23,11 +23,24 @@ interface Rows {
   readonly count: Value;
 }
 
+/** Neighbouring columns: the first, and how many. */
+interface Columns {
+  readonly first: Value;
+  readonly count: Value;
+}
+
 /** A format: how rows are packed, `depth` floats of room each, and the function that multiplies some of them. */
 interface Method {
   readonly codes: Load;
+  /** Scales that the function multiplies by. */
   readonly scales: Load | undefined;
   readonly pack: (rows: Rows) => void;
+  /** Runs `dot` for stretches of columns, with the address of the rows packed for these. */
+  readonly eachStretch: (
+    rows: Rows,
+    columns: Columns,
+    dot: (left: Value, columns: Columns) => void,
+  ) => void;
   readonly dot: (rows: DotRows) => FunctionRef;
 }
 
@@ -36,10 +49,36 @@ function packLeft(k: KernelEmitter, { lhs, depth, scratch }: Product, rows: Rows
   packRows(k, lhs, { ...rows, address: scratch.lhs }, { ...depth, padded: depth.length });
 }
 
-/** The memories in which the function that a method calls reads. */
-function memoriesOf(k: KernelEmitter, codes: Load, scales: Load | undefined): DotMemories {
-  const { memory } = k.buffer(codes.buffer);
-  return { memory, scalesMemory: scales ? k.buffer(scales.buffer).memory : 0 };
+/** Address of the first element, along the depth, of what a load reads for a column. */
+function startOf(k: KernelEmitter, { rhs, depth }: Product, load: Load, column: Value): Value {
+  return k.scoped(() => {
+    k.bind(rhs.side, column);
+    k.bind(depth.axis, k.table.integer(0));
+    const { address, offset } = k.access(load.buffer, load.index);
+    return arithmeticOf(k).add(address, offset);
+  });
+}
+
+/** Columns in stretches which do not cross a multiple of `shared`. */
+function eachShared(
+  k: KernelEmitter,
+  columns: Columns,
+  shared: number | undefined,
+  body: (columns: Columns) => void,
+): void {
+  if (shared === undefined) {
+    body(columns);
+    return;
+  }
+  const { add, sub, mul, min, max, groups } = arithmeticOf(k);
+  const { table, e } = k;
+  const end = add(columns.first, columns.count);
+  const from = table.apply("div", [columns.first, table.integer(shared)]);
+  e.loop({ start: k.bound(from), end: k.bound(groups(end, shared)) }, (index) => {
+    const start = mul(k.counter(index), shared);
+    const first = max(start, columns.first);
+    body({ first, count: sub(min(add(start, shared), end), first) });
+  });
 }
 
 function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Method {
@@ -48,12 +87,12 @@ function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Metho
   const { depth, scratch, choice } = product;
   const { wide } = choice;
   const { relaxed, library } = k.input;
-  const block = dots.scales?.block;
-  const memories = memoriesOf(k, dots.codes, dots.scales?.load);
+  const { scales } = dots;
+  const { memory } = k.buffer(dots.codes.buffer);
   const prepare = prepareRow(dots.dtype);
   return {
     codes: dots.codes,
-    scales: dots.scales?.load,
+    scales: undefined,
     pack(rows) {
       packLeft(k, product, rows);
       if (!prepare) return;
@@ -61,8 +100,27 @@ function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Metho
       e.emit(add(mul(rows.count, depth.length, 4), scratch.lhs));
       f.call(library.get(prepare));
     },
-    dot: (rows) =>
-      dotFunction(library, { format: dots.dtype, rows, block, wide, relaxed, ...memories }),
+    eachStretch(rows, columns, dot) {
+      if (!scales) {
+        dot(scratch.lhs, columns);
+        return;
+      }
+      const scale = scaleRow(scales.block, k.buffer(scales.load.buffer).memory);
+      const rowBytes = mul(depth.length, 4);
+      eachShared(k, columns, scales.columns, (some) => {
+        const factors = startOf(k, product, scales.load, some.first);
+        each(k, rows.count, (row) => {
+          const from = add(mul(row, rowBytes), scratch.lhs);
+          e.emit(from);
+          e.emit(add(mul(row, rowBytes), scratch.scaled));
+          e.emit(add(from, rowBytes));
+          e.emit(factors);
+          f.call(library.get(scale));
+        });
+        dot(scratch.scaled, some);
+      });
+    },
+    dot: (rows) => dotFunction(library, { format: dots.dtype, rows, wide, relaxed, memory }),
   };
 }
 
@@ -73,8 +131,9 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
   const { wide } = choice;
   const { relaxed, library } = k.input;
   const { format, scales, depth } = dots;
-  const memories = memoriesOf(k, dots.codes, scales.load);
-  const spec = { format, group: scales.block, depth, relaxed, wide, ...memories };
+  const { memory } = k.buffer(dots.codes.buffer);
+  const scalesMemory = k.buffer(scales.load.buffer).memory;
+  const spec = { format, group: scales.block, depth, relaxed, wide, memory, scalesMemory };
   const codes = {
     ...lhs,
     expr: { kind: "apply", type: "f32", op: "to_f32", args: [dots.x.codes] } as const,
@@ -120,6 +179,7 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
         }),
       );
     },
+    eachStretch: (_, columns, dot) => dot(scratch.lhs, columns),
     dot: (rows) => integerDotFunction(library, { ...spec, rows }),
   };
 }
@@ -132,50 +192,56 @@ export function emitDots(
   sharing: Sharing,
 ): void {
   const { f, e } = k;
-  const { add, sub, mul, min, groups, floorTo } = arithmeticOf(k);
-  const { rows, columns, depth, rhs, choice, scratch } = product;
+  const { add, sub, mul, groups, floorTo } = arithmeticOf(k);
+  const { rows, columns, depth, choice, scratch } = product;
   const method =
     dots.kind === "floats" ? floatMethod(k, product, dots) : integerMethod(k, product, dots);
   const { codes, scales } = method;
-  /** Address of the first element, along the depth, of what a load reads for a column. */
-  const startOf = (load: Load, column: Value): Local => {
-    k.bind(rhs.side, column);
-    k.bind(depth.axis, k.table.integer(0));
-    const { address, offset } = k.access(load.buffer, load.index);
-    return e.hold(add(address, offset));
-  };
+  const rowBytes = choice.columnBlock * 4;
   eachBlock(k, rows.length, choice.fewRows, (rowOffset, rowCount) => {
-    const firstRow = add(rows.first, rowOffset);
-    method.pack({ first: firstRow, count: rowCount });
+    const some = { first: add(rows.first, rowOffset), count: rowCount };
+    method.pack(some);
     sharing.eachColumns(columns.length, choice.columnBlock, (columnOffset, columnCount) => {
       const firstColumn = add(columns.first, columnOffset);
-      // Far apart, so that each is one long stream: the machine reads ahead along streams.
-      const apart = groups(columnCount, DOT_COLUMNS);
-      each(k, apart, (column) =>
+      const all = { first: firstColumn, count: columnCount };
+      method.eachStretch(some, all, (left, { first, count }) =>
         k.scoped(() => {
-          const places = Array.from({ length: DOT_COLUMNS }, (_, i) =>
-            add(firstColumn, min(add(column, mul(apart, i)), add(columnCount, -1))),
-          );
-          const weights = places.map((place) => startOf(codes, place));
-          const factors = scales ? places.map((place) => startOf(scales, place)) : [];
-          const rowBytes = choice.columnBlock * 4;
-          const call = (row: Value, count: DotRows): void => {
-            e.emit(add(mul(row, depth.length, 4), scratch.lhs));
-            e.emit(mul(depth.length, 4));
-            e.emit(depth.length);
-            e.emit(add(mul(row, rowBytes), mul(column, 4), scratch.sums));
-            e.emit(mul(apart, 4));
-            f.i32(rowBytes);
-            e.emit(scratch.parts);
-            for (const local of [...weights, ...factors]) f.get(local);
-            f.call(method.dot(count));
+          const strided = (load: Load): readonly Value[] => {
+            const start = startOf(k, product, load, first);
+            return [start, sub(startOf(k, product, load, add(first, 1)), start)];
+          };
+          // Four columns at once, far apart, so that each is one long stream: the machine reads ahead along streams.
+          const apart = groups(count, DOT_COLUMNS);
+          const sums = add(mul(sub(first, firstColumn), 4), scratch.sums);
+          const call = (row: Value, together: DotRows): void => {
+            for (const value of [
+              add(mul(row, depth.length, 4), left),
+              mul(depth.length, 4),
+              depth.length,
+              add(mul(row, rowBytes), sums),
+              k.table.integer(rowBytes),
+              scratch.parts,
+              count,
+              apart,
+              k.table.integer(0),
+              apart,
+              ...strided(codes),
+              ...(scales ? strided(scales) : []),
+            ])
+              e.emit(value);
+            f.call(method.dot(together));
           };
           const pairs = floorTo(rowCount, 2);
           each(k, pairs, (row) => call(row, 2), 2);
           each(k, sub(rowCount, pairs), (row) => call(add(row, pairs), 1));
         }),
       );
-      runBody(k, product, { firstRow, rows: rowCount, firstColumn, columns: columnCount });
+      runBody(k, product, {
+        firstRow: some.first,
+        rows: rowCount,
+        firstColumn,
+        columns: columnCount,
+      });
     });
     sharing.meet();
   });

@@ -7,7 +7,6 @@
  */
 import type { DotRows } from "../configure/dots.ts";
 import { X_GROUP } from "../configure/dots.ts";
-import type { DotMemories } from "./dot-call.ts";
 import type { IntegerFormat, RecordLayout } from "./dot-codes.ts";
 import { QUAD, recordOf } from "./dot-codes.ts";
 import type { FunctionBuilder, Local } from "./function-builder.ts";
@@ -19,9 +18,12 @@ export const weightBytes: Readonly<Record<IntegerFormat, number>> = {
 };
 
 /** What one function is made for. */
-export interface IntegerDotSpec extends DotMemories {
+export interface IntegerDotSpec {
   readonly format: IntegerFormat;
   readonly rows: DotRows;
+  /** Numbers of the memories that codes and scales of weights lie in. Rows of x and sums are in memory 0. */
+  readonly memory: number;
+  readonly scalesMemory: number;
   /** Neighbours of a weight row that share a scale, a multiple of 32. */
   readonly group: number;
   readonly depth: number;

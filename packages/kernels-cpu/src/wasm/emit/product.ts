@@ -46,6 +46,7 @@ export interface Product {
   readonly scratch: {
     readonly sums: Value;
     readonly lhs: Value;
+    readonly scaled: Value;
     readonly parts: Value;
     readonly rhs: Value;
   };
@@ -86,6 +87,7 @@ export function productOf(k: KernelEmitter, statement: Contract, choice: Contrac
     scratch: {
       sums: at(layout.sums),
       lhs: at(layout.lhs),
+      scaled: at(layout.scaled),
       parts: at(layout.parts),
       rhs: at(layout.rhs),
     },
