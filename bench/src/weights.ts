@@ -32,9 +32,9 @@ export function weightBytes(format: WeightFormat, n: number, k: number): number 
     case "e4m3fn":
       return n * k + 4 * Math.ceil(n / BLOCK) * Math.ceil(k / BLOCK);
     case "int8":
-      return n * k + 4 * n * (k / GROUP);
+      return n * k + 2 * n * (k / GROUP);
     case "int4":
-      return (n * k) / 2 + 4 * n * (k / GROUP);
+      return (n * k) / 2 + 2 * n * (k / GROUP);
   }
 }
 
@@ -103,14 +103,15 @@ function inGroups(
       hint: "Choose another size.",
     });
   const largest = format === "int8" ? 127 : 7;
-  const step = Math.fround(scale / largest);
-  const scales = new Float32Array((n * k) / GROUP).fill(step);
+  const stored = encodeFloats("bf16", Float32Array.of(scale / largest));
+  const step = decodeFloats("bf16", stored)[0]!;
+  const scales = new Uint16Array((n * k) / GROUP).fill(stored[0]!);
   const values = new Float32Array(n * k);
   const codes = new Uint8Array(format === "int8" ? n * k : (n * k) / 2);
   // Plain loops: a matrix has millions of elements.
   for (let i = 0; i < values.length; i++) {
     // Codes have no -0.
-    const whole = Math.round(exact[i]! / step) | 0;
+    const whole = Math.max(-largest, Math.min(largest, Math.round(exact[i]! / step))) | 0;
     values[i] = whole * step;
     if (format === "int8") codes[i] = whole + 128;
     else codes[i >> 1]! |= (whole + 8) << (4 * (i % 2));
@@ -118,7 +119,7 @@ function inGroups(
   return {
     stored: {
       codes: { dtype: "u8", shape: [n, format === "int8" ? k : k / 2], data: codes },
-      scales: { dtype: "f32", shape: [n, k / GROUP], data: scales },
+      scales: { dtype: "bf16", shape: [n, k / GROUP], data: scales },
     },
     values,
   };

@@ -1,8 +1,10 @@
 /**
- * Weights in 8 or 4 bits on the host. In: f32 values [..., K]. Out: whole numbers with one f32 scale for each group of neighbours of
- * the last axis, and back. Symmetric, to nearest, ties to even: the scale makes a group's largest magnitude 127 or 7.
+ * Weights in 8 or 4 bits on the host. In: f32 values [..., K]. Out: whole numbers with one bf16 scale for each group of neighbours of
+ * the last axis, and back. Symmetric, to nearest, ties to even: the scale makes a group's largest magnitude 127 or 7. It is rounded
+ * first, so codes make up for that.
  * Source: arXiv 1712.05877, 2103.13630. Codes of 4 bits are the number plus 8, two to a byte, the earlier in the lower half.
  */
+import { decodeFloats, encodeFloats } from "./float-formats.ts";
 import { AttributeError, ShapeError } from "./errors.ts";
 import { elementCount } from "./host-tensor.ts";
 import type { HostTensor } from "./host-tensor.ts";
@@ -13,7 +15,7 @@ export type GroupBits = 8 | 4;
 export interface GroupCodes {
   /** i8 [..., K], or u8 [..., K / 2]. */
   readonly codes: HostTensor;
-  /** f32 [..., K / group]. */
+  /** bf16 [..., K / group]. */
   readonly scales: HostTensor;
 }
 
@@ -43,23 +45,27 @@ export function encodeGroups(tensor: HostTensor, bits: GroupBits, group = 32): G
   const values = data as Float32Array;
   const largest = bits === 8 ? 127 : 7;
   const count = elementCount(shape);
-  const scales = new Float32Array(count / group);
-  const wide = new Int8Array(count);
-  for (let g = 0; g < scales.length; g++) {
+  const wanted = new Float32Array(count / group);
+  for (let g = 0; g < wanted.length; g++) {
     let amax = 0;
     for (let i = g * group; i < (g + 1) * group; i++) {
       const magnitude = Math.abs(values[i]!);
       // A value that is no number makes its whole group none, as it would any sum.
       if (magnitude > amax || magnitude !== magnitude) amax = magnitude;
     }
-    scales[g] = amax / largest;
+    wanted[g] = amax / largest;
+  }
+  const stored = encodeFloats("bf16", wanted);
+  const scales = decodeFloats("bf16", stored);
+  const wide = new Int8Array(count);
+  for (let g = 0; g < scales.length; g++) {
     const scale = scales[g]!;
     if (!(scale > 0)) continue;
     for (let i = g * group; i < (g + 1) * group; i++)
       wide[i] = Math.min(largest, Math.max(-largest, roundToEven(values[i]! / scale)));
   }
   const scaleShape = [...shape.slice(0, -1), width / group];
-  const scalesTensor: HostTensor = { dtype: "f32", shape: scaleShape, data: scales };
+  const scalesTensor: HostTensor = { dtype: "bf16", shape: scaleShape, data: stored };
   if (bits === 8) return { codes: { dtype: "i8", shape, data: wide }, scales: scalesTensor };
   const packed = new Uint8Array(count / 2);
   for (let i = 0; i < packed.length; i++)
@@ -72,7 +78,7 @@ export function encodeGroups(tensor: HostTensor, bits: GroupBits, group = 32): G
 export function decodeGroups({ codes, scales }: GroupCodes): HostTensor {
   const packed = codes.dtype === "u8";
   const count = elementCount(codes.shape) * (packed ? 2 : 1);
-  const factors = scales.data as Float32Array;
+  const factors = decodeFloats("bf16", scales.data as Uint16Array);
   const group = count / factors.length;
   const data = new Float32Array(count);
   for (let i = 0; i < count; i++) {

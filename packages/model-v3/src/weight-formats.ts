@@ -15,6 +15,8 @@ export type WeightFormats = ReadonlyMap<string, WeightFormat>;
 
 /** Neighbours of a row that share a scale, in the formats of whole numbers. */
 export const weightGroup = 32;
+/** What their scales' names end in; a scale is a bf16, as weights may be. */
+const groupScale = "_scale";
 
 const dtypes = {
   f32: "f32",
@@ -42,18 +44,18 @@ export function weightStates(
     name,
     type: { dtype: dtypes[format], shape: format === "int4" ? [...rows, width / 2] : shape },
   };
-  const scales = (suffix: string, scaled: readonly number[]): StateSpec => ({
+  const scales = (suffix: string, dtype: "f32" | "bf16", scaled: readonly number[]): StateSpec => ({
     name: `${name}${suffix}`,
-    type: { dtype: "f32", shape: scaled },
+    type: { dtype, shape: scaled },
   });
   switch (format) {
     case "e4m3fn": {
       const blocks = scaleShape(shape.slice(-2), blockOf(config));
-      return [codes, scales("_scale_inv", [...shape.slice(0, -2), ...blocks])];
+      return [codes, scales("_scale_inv", "f32", [...shape.slice(0, -2), ...blocks])];
     }
     case "int8":
     case "int4":
-      return [codes, scales("_scale", [...rows, width / weightGroup])];
+      return [codes, scales(groupScale, "bf16", [...rows, width / weightGroup])];
     default:
       return [codes];
   }
@@ -64,7 +66,7 @@ export function formatsOf(specs: readonly StateSpec[]): WeightFormats {
   const formats = new Map<string, WeightFormat>();
   for (const { name, type } of specs) {
     const format = weightFormats.find((each) => dtypes[each] === type.dtype);
-    if (format && format !== "f32") formats.set(name, format);
+    if (format && format !== "f32" && !name.endsWith(groupScale)) formats.set(name, format);
   }
   return formats;
 }

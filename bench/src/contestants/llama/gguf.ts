@@ -3,7 +3,7 @@
  * larger than one array. Source: the GGUF specification, version 3, and the block formats of ggml.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
-import { encodeFloats, encodeGroups } from "@millrace/graph";
+import { decodeFloats, encodeFloats, encodeGroups } from "@millrace/graph";
 import type { WeightFormat } from "../../case.ts";
 
 /** Element types that both sides have. */
@@ -71,7 +71,8 @@ function encodeBlocks(format: "int8" | "int4", values: Float32Array): Uint8Array
   const { codes, scales } = encodeGroups(tensor, format === "int8" ? 8 : 4, BLOCK);
   const { buffer, byteOffset, byteLength } = codes.data;
   const own = new Uint8Array(buffer, byteOffset, byteLength);
-  const steps = encodeFloats("f16", scales.data as Float32Array) as Uint16Array;
+  const exact = decodeFloats("bf16", scales.data as Uint16Array);
+  const steps = encodeFloats("f16", exact) as Uint16Array;
   const size = bytesPerBlock[format];
   const width = size - 2;
   const out = new Uint8Array(ggufBytes(format, values.length));

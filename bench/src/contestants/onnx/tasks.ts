@@ -2,6 +2,7 @@
  * Tasks as ONNX models, for both ONNX Runtimes. In: a task and a runtime. Out: a session that runs one. Weights are constants of
  * the model, which the runtime may pack as it likes; inputs and outputs are copied, which it cannot avoid.
  */
+import { decodeFloats } from "@millrace/graph";
 import type { AttentionTask, ProductTask, Task, WeightFormat } from "../../case.ts";
 import type { WeightData } from "../../operands.ts";
 import { attentionOperands, attentionScale, nthWeight, productOperands } from "../../operands.ts";
@@ -97,7 +98,8 @@ function productStep(
         name: `${name}.scales`,
         type: "float",
         shape: [n * groups],
-        data: scales!.data,
+        // It knows f32 and f16 scales.
+        data: decodeFloats("bf16", scales!.data as Uint16Array),
       },
     ],
   };

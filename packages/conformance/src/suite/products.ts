@@ -53,7 +53,7 @@ export function describeProducts(context: SuiteContext): void {
         },
         timeout,
       );
-    if (hasDTypes("i8", "i16", "u8"))
+    if (hasDTypes("i8", "i16", "u8", "bf16"))
       test("products with weights in 8 and 4 bits", () => checkGroups(context), timeout);
     test("batched, transposed and mixed products", () => checkBatched(context), timeout);
     test("ragged products, with empty groups", () => checkRagged(context), timeout);

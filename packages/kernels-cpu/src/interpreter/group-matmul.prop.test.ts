@@ -37,7 +37,7 @@ describe.each([8, 4] as const)("weights of %s bits", (bits) => {
     const graph = declare("values", (b) => ({
       w: dequantizeGroups(
         b.input("c", encoded.codes.dtype, encoded.codes.shape),
-        b.input("s", "f32", encoded.scales.shape),
+        b.input("s", "bf16", encoded.scales.shape),
       ),
     }));
     const { w } = await (
@@ -61,7 +61,7 @@ describe.each([8, 4] as const)("weights of %s bits", (bits) => {
             y: groupLinear(
               b.input("x", "f32", x.shape),
               b.input("c", codes.dtype, codes.shape),
-              b.input("s", "f32", scales.shape),
+              b.input("s", "bf16", scales.shape),
             ),
           }));
           const program = await compile(graph, backend);
@@ -92,7 +92,7 @@ describe.each([8, 4] as const)("weights of %s bits", (bits) => {
     const graph = declare("ragged", (b) => {
       const rows = b.input("x", "f32", [5, 64]);
       const c = b.input("c", codes.dtype, codes.shape);
-      const s = b.input("s", "f32", scales.shape);
+      const s = b.input("s", "bf16", scales.shape);
       return { y: groupRaggedDot(rows, c, s, b.input("o", "i32", [3])) };
     });
     const { y } = await (await compile(graph, backend)).run({ x, c: codes, s: scales, o: offsets });
@@ -134,9 +134,10 @@ it("what does not fit is refused with the shapes", () => {
   declare("misuse", (b) => {
     const x = b.input("x", "f32", [2, 64]);
     const codes = b.input("c", "i8", [3, 64]);
-    const scales = b.input("s", "f32", [3, 2]);
-    expect(() => groupLinear(x, codes, b.input("s3", "f32", [3, 3]))).toThrow(ShapeError);
-    expect(() => groupLinear(x, codes, b.input("s4", "f32", [3, 4]))).toThrow(ShapeError);
+    const scales = b.input("s", "bf16", [3, 2]);
+    expect(() => groupLinear(x, codes, b.input("s3", "bf16", [3, 3]))).toThrow(ShapeError);
+    expect(() => groupLinear(x, codes, b.input("s4", "bf16", [3, 4]))).toThrow(ShapeError);
+    expect(() => groupLinear(x, codes, b.input("sf", "f32", [3, 2]))).toThrow(DTypeError);
     expect(() => groupLinear(x, b.input("c32", "i32", [3, 64]), scales)).toThrow(DTypeError);
     expect(() => groupLinear(b.input("x96", "f32", [2, 96]), codes, scales)).toThrow(ShapeError);
     expect(() => quantizeGroups(b.input("x33", "f32", [2, 33]))).toThrow(ShapeError);

@@ -155,7 +155,7 @@ describe.each([8, 4] as const)("weights in %s bits", (bits) => {
               [3, 64],
               Array.from({ length: 192 }, () => 0),
             ),
-      s: hostTensor("f32", [3, 1], [1, 1 / 3, 0]),
+      s: hostTensor("bf16", [3, 1], [1, 1 / 3, 0]),
     }));
 
   it("gives a row the same bits whatever rows come with it", async () => {
@@ -331,7 +331,7 @@ it.each([
     const w = b.input("w", dtype, [64, dtype === "u8" ? 128 : 256]);
     if (dtype === "e4m3fn")
       return { y: linear(x, dequantizeBlocks(w, b.input("s", "f32", [1, 2]))) };
-    return { y: groupLinear(x, w, b.input("s", "f32", [64, 4])) };
+    return { y: groupLinear(x, w, b.input("s", "bf16", [64, 4])) };
   });
   const backend = createWasmBackend();
   const { program } = buildProgram(graph, backend.capabilities);

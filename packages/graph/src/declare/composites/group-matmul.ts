@@ -1,5 +1,5 @@
 /**
- * Products with weights in 8 or 4 bits and one f32 scale for each group of neighbours of a row. In: x, codes, scales. Out: sums in
+ * Products with weights in 8 or 4 bits and one bf16 scale for each group of neighbours of a row. In: x, codes, scales. Out: sums in
  * f32. The operands are whole numbers: x is rounded too, one scale for 32 neighbours, so that a backend may multiply and add
  * integers; that rounding is part of the meaning and the same everywhere. It is to 16 bits for weights of 8 and to 8 bits for
  * weights of 4, far below the rounding of the weights. Codes of 4 bits are the number plus 8, two to a byte, the earlier one
@@ -87,7 +87,7 @@ function expand(scales: Tensor, width: Dim, group: number): Tensor {
 /** Whole numbers times the scales of their groups, in f32. */
 function values(codes: Tensor, scales: Tensor): Tensor {
   const group = groupSize(codes.type, scales.type);
-  return mul(convert(codes, "f32"), expand(scales, codes.shape.at(-1)!, group));
+  return mul(convert(codes, "f32"), expand(convert(scales, "f32"), codes.shape.at(-1)!, group));
 }
 
 export const groupDequantizeOp: OpDefinition<Record<string, never>> = defineOp({
@@ -109,7 +109,7 @@ export const groupDequantizeOp: OpDefinition<Record<string, never>> = defineOp({
 /** Shape of the values of i8 codes [..., K] or u8 codes [..., K / 2]; throws unless the scales fit. */
 function weightShape(codes: TensorType, scales: TensorType): readonly Dim[] {
   expectDType(codes, ["i8", "u8"], "codes");
-  expectDType(scales, ["f32"], "scales");
+  expectDType(scales, ["bf16"], "scales");
   const last = codes.shape.at(-1) ?? 0;
   const shape = [...codes.shape.slice(0, -1), multiplyDims(last, codes.dtype === "u8" ? 2 : 1)];
   groupSize({ dtype: "i8", shape }, scales);

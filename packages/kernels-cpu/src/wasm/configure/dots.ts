@@ -81,9 +81,13 @@ function alongDepth(expr: Expr, { depth }: Known): expr is Load {
 const areEven = ({ index }: Load, { columns }: Known): boolean =>
   index.every((part) => isAffine(part, columns));
 
-/** An f32 that changes every so many steps of the depth, or not at all. */
-function scaleOf(expr: Expr, { dtypes, depth, length }: Known): Scales | undefined {
-  if (expr.kind !== "load" || dtypes.get(expr.buffer) !== "f32") return undefined;
+/** A float that changes every so many steps of the depth, or not at all. */
+function scaleOf(
+  expr: Expr,
+  dtype: "f32" | "bf16",
+  { dtypes, depth, length }: Known,
+): Scales | undefined {
+  if (expr.kind !== "load" || dtypes.get(expr.buffer) !== dtype) return undefined;
   const last = expr.index.at(-1);
   if (expr.index.slice(0, -1).some((index) => variesWith(index, depth))) return undefined;
   if (!last || !variesWith(last, depth)) return { load: expr, block: length };
@@ -115,7 +119,7 @@ function floatDots(rhs: Expr, known: Known): FloatDots | undefined {
     const dtype = known.dtypes.get(codes.buffer);
     if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16" && dtype !== "e4m3fn") continue;
     const other = parts.find((part) => part !== codes);
-    const scale = other && scaleOf(other, known);
+    const scale = other && scaleOf(other, "f32", known);
     const scales = scale && sharedScales(scale, known);
     if (!other || scales) return { kind: "floats", dtype, codes, scales };
   }
@@ -152,21 +156,25 @@ function int4Codes(expr: Expr, known: Known): Load | undefined {
   return isHalf && rest.every((index) => !variesWith(index, known.depth)) ? byte : undefined;
 }
 
-/** Whole numbers in f32 times a scale: what is converted, and the scale. */
-function scaledCodes(expr: Expr, known: Known): { codes: Expr; scales: Scales } | undefined {
+/** Whole numbers in f32 times a scale of a dtype: what is converted, and the scale. */
+function scaledCodes(
+  expr: Expr,
+  dtype: "f32" | "bf16",
+  known: Known,
+): { codes: Expr; scales: Scales } | undefined {
   const parts = applied(expr, "mul") ?? [];
   for (const part of parts) {
     const [codes] = applied(part, "to_f32") ?? [];
     const other = parts.find((each) => each !== part);
-    const scales = other && scaleOf(other, known);
+    const scales = other && scaleOf(other, dtype, known);
     if (codes && scales) return { codes, scales };
   }
   return undefined;
 }
 
 function integerDots(lhs: Expr, rhs: Expr, known: Known): IntegerDots | undefined {
-  const x = scaledCodes(lhs, known);
-  const w = scaledCodes(rhs, known);
+  const x = scaledCodes(lhs, "f32", known);
+  const w = scaledCodes(rhs, "bf16", known);
   if (!x || !w || x.scales.block !== X_GROUP || known.length % w.scales.block !== 0)
     return undefined;
   if (!alongDepth(x.codes, known)) return undefined;

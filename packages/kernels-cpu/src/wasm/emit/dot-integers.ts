@@ -1,7 +1,7 @@
 /**
  * Dot products of one or two rows of codes with four rows of weights in 8 or 4 bits. In: addresses. Out: sums in memory. Codes are
  * multiplied and added as integers over 32 neighbours, without rounding. The sums of four such groups are brought into the lanes of
- * one register, multiplied by both scales and added up in f32; groups that are left are spread over the lanes, one by one. What is
+ * one register, multiplied by both scales, the weights' in bf16, and added up in f32; groups that are left are spread over the lanes, one by one. What is
  * rounded, and in which order, depends on nothing but the depth and the weight's groups.
  */
 import { X_GROUP } from "../configure/dots.ts";
@@ -21,6 +21,8 @@ import { emitQuadSums, emitSums, startConstants, weightBytes } from "./group-sum
 import type { Library } from "./library.ts";
 import { multiplyAdd } from "./micro-kernel.ts";
 
+/** A weight's scale is a bf16. */
+const SCALE_BYTES = 2;
 /** Weight rows of a quad on their way at once: so many as registers are enough for. */
 const columnsTogether = ({ format, rows }: IntegerDotSpec): number =>
   format === "int4" ? 2 : 4 / rows;
@@ -103,6 +105,18 @@ function emitQuad(
   for (const weight of weights) f.increment(weight, QUAD * weightBytes[format]);
 }
 
+/** Turns 16 bits in each 32-bit lane on the stack into the f32 that they are the upper half of. */
+function widenScales(f: FunctionBuilder): void {
+  f.i32(16);
+  f.op("i32x4.shl");
+}
+
+/** Pushes the bf16 at the address on the stack, in all lanes. */
+function pushSplat(f: FunctionBuilder, memory: number): void {
+  f.memory("v128.load16_splat", 0, undefined, memory);
+  widenScales(f);
+}
+
 /** One group: its sum is spread over the lanes. */
 function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): void {
   const { format, scalesMemory, wide } = spec;
@@ -110,9 +124,13 @@ function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): vo
   const record = recordOf(format, 1, wide);
   emitSums(f, spec, moving).forEach((ofColumn, column) =>
     ofColumn.forEach((sum, row) => {
-      const splat = (address: Local, offset: number, memory?: number) => (): void => {
-        f.get(address);
-        f.memory("v128.load32_splat", offset, undefined, memory);
+      const ofWeight = (): void => {
+        f.get(scales[column]!);
+        pushSplat(f, scalesMemory);
+      };
+      const ofX = (): void => {
+        f.get(xs[row]!);
+        f.memory("v128.load32_splat", record.scales);
       };
       addToTotal(
         f,
@@ -123,7 +141,7 @@ function emitGroup(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): vo
           f.get(xs[row]!);
           f.memory("v128.load32_zero", record.corrections);
         },
-        [splat(scales[column]!, 0, scalesMemory), splat(xs[row]!, record.scales)],
+        [ofWeight, ofX],
       );
     }),
   );
@@ -199,21 +217,24 @@ function alongDepth(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): v
     const pushScales = (column: number): void => {
       f.get(scales[column]!);
       if (group === X_GROUP) {
-        f.memory("v128.load", 0, 2, scalesMemory);
+        f.memory("v128.load16x4_u", 0, 1, scalesMemory);
+        widenScales(f);
         if (reorder) inOrder(f.save("v128"));
       } else if (group === 2 * X_GROUP) {
-        f.memory("v128.load64_zero", 0, 2, scalesMemory);
+        f.memory("v128.load32_zero", 0, 1, scalesMemory);
+        f.op("i32x4.extend_low_i16x8_u");
+        widenScales(f);
         const two = f.save("v128");
         f.get(two);
         f.get(two);
         const [a, b, c, d] = lanes;
         f.shuffle32(a >> 1, b >> 1, c >> 1, d >> 1);
-      } else f.memory("v128.load32_splat", 0, undefined, scalesMemory);
+      } else pushSplat(f, scalesMemory);
     };
     const ofBlock = (block / QUAD_DEPTH) * quad;
     along((inQuads / QUAD_DEPTH) * quad, ofBlock, () => {
       along(ofBlock, quad, () => emitQuad(f, spec, moving, pushScales));
-      advance((block / group) * 4);
+      advance((block / group) * SCALE_BYTES);
     });
     if (reorder)
       for (const total of moving.totals.flat()) {
@@ -227,7 +248,7 @@ function alongDepth(f: FunctionBuilder, spec: IntegerDotSpec, moving: Moving): v
     const ofBlock = (group / X_GROUP) * bytes;
     along((rest / X_GROUP) * bytes, ofBlock, () => {
       along(ofBlock, bytes, () => emitGroup(f, spec, moving));
-      advance(4);
+      advance(SCALE_BYTES);
     });
   }
 }
