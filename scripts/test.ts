@@ -1,5 +1,5 @@
 // Everything `npm test` stands for: types, boundaries, documents, package tests, those of the WebAssembly backend once more with
-// 256-bit registers where the engine has them, the scripts' own tests.
+// 256-bit registers where the engine has them, tests of the bench's arithmetic, the scripts' own.
 // In: the repository. Out: the output of every step, then the closing line `N passed, N failed`.
 // A step that fails without a failed test in it (a type error, a broken boundary) counts as one
 // failure, so the closing line never reads "0 failed" when the exit status is not 0.
@@ -33,8 +33,7 @@ function succeeds(title: string, command: string, args: readonly string[]): bool
 
 const folders = testedFolders(root);
 // Results of an earlier run must not count for this one; nx puts those of unchanged packages back.
-for (const folder of [...folders, "scripts"])
-  rmSync(join(root, folder, resultsFile), { force: true });
+for (const folder of folders) rmSync(join(root, folder, resultsFile), { force: true });
 
 const runs: Results[] = [];
 /** Keeps the results of a step; one that fails without a failed test in it is a failure of its own. */
@@ -59,21 +58,19 @@ const packagesPass = succeeds("package tests", "nx", ["run-many", "-t", "test", 
 add("package tests", packagesPass, addResults(folders.map((folder) => readResults(root, folder))));
 
 const reporter = `--reporter=${join(root, "scripts/results-reporter.ts")}`;
-if (canRevectorize(process.execPath)) {
-  const folder = "packages/kernels-cpu";
+/** Runs the tests of a folder, in a process of their own. */
+const testFolder = (title: string, folder: string, args: readonly string[] = []): void => {
   rmSync(join(root, folder, resultsFile), { force: true });
-  const title = "tests of the WebAssembly backend, 256-bit registers";
-  const options = [`--root=${folder}`, "--reporter=default", reporter, ...revectorizedTests];
-  add(title, succeeds(title, "vitest", ["run", "src/wasm", ...options]), readResults(root, folder));
-}
-
-const scriptsPass = succeeds("tests of the scripts", "vitest", [
-  "run",
-  "--root=scripts",
-  "--reporter=default",
-  reporter,
-]);
-add("tests of the scripts", scriptsPass, readResults(root, "scripts"));
+  const options = ["run", ...args, `--root=${folder}`, "--reporter=default", reporter];
+  add(title, succeeds(title, "vitest", options), readResults(root, folder));
+};
+if (canRevectorize(process.execPath))
+  testFolder("tests of the WebAssembly backend, 256-bit registers", "packages/kernels-cpu", [
+    "src/wasm",
+    ...revectorizedTests,
+  ]);
+testFolder("tests of the bench", "bench");
+testFolder("tests of the scripts", "scripts");
 
 const total = addResults(runs);
 if (total.failures.length > 0) console.log(`\n${describeFailures(total.failures)}`);
