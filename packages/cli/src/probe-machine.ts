@@ -1,6 +1,6 @@
 /**
  * What the machine offers. In: the running process, its programs, its packages. Out: findings, each with what it is for
- * and how to get it. WebAssembly features are probed with the smallest module that uses them.
+ * and how to get it.
  */
 import { spawn } from "node:child_process";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
@@ -29,8 +29,7 @@ export async function probeMachine(options: DeviceOptions): Promise<readonly Fin
     probeCompiler("clang", "clang", "Install it, such as apt-get install clang."),
     probeGpu(options),
   ]);
-  const wasm = [...probeWasm(), await probeRegisters()];
-  return [probeNode(process.versions.node), probeCpu(), ...wasm, cc, clang, gpu];
+  return [probeNode(process.versions.node), probeCpu(), ...(await probeEngine()), cc, clang, gpu];
 }
 
 /** Whether a Node version is new enough. */
@@ -58,100 +57,41 @@ function probeCpu(): Finding {
   };
 }
 
-const wasmPreamble = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-const vector = 0x7b;
-const splat = [0x41, 0, 0xfd, 0x0f]; // i32.const 0, i8x16.splat
-/** What createWasmBackend takes unless told. */
-const threadsDetail = `programs take ${Math.min(availableParallelism(), 8)} unless told by --threads`;
-/** Smallest modules; each is invalid where its feature is missing. */
-const wasmFeatures: readonly {
-  readonly name: string;
-  readonly required: boolean;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly purpose: string;
-  readonly detail?: string;
-}[] = [
-  {
-    name: "WebAssembly SIMD",
-    required: true,
-    bytes: wasmModule({ result: vector, body: splat }),
-    purpose: "--device wasm",
-  },
-  {
-    name: "WebAssembly relaxed SIMD",
-    required: false,
-    // f32x4.relaxed_madd
-    bytes: wasmModule({ result: vector, body: [...splat, ...splat, ...splat, 0xfd, 0x85, 0x02] }),
-    purpose: "faster matrix products (fused multiply-add)",
-  },
-  {
-    name: "WebAssembly threads",
-    required: false,
-    // i32.atomic.load from a shared memory
-    bytes: wasmModule({ memory: [0x03, 1, 1], body: [0x41, 0, 0xfe, 0x10, 2, 0, 0x1a] }),
-    purpose: "using more than one core",
-    detail: threadsDetail,
-  },
-  {
-    name: "WebAssembly multi-memory",
-    required: false,
-    // i32.load from the second of two memories
-    bytes: wasmModule({ memory: [0, 1], memories: 2, body: [0x41, 0, 0x28, 0x42, 1, 0, 0x1a] }),
-    purpose: "models that need more than 4 GiB",
-  },
-];
-
-function probeWasm(): readonly Finding[] {
-  return wasmFeatures.map(({ name, required, bytes, purpose, detail = "" }) => {
-    const available = typeof WebAssembly === "object" && WebAssembly.validate(bytes);
-    return {
-      name,
-      required,
-      available,
-      detail: available ? detail : "this engine refuses a module that uses it",
-      purpose,
-      remedy: newerNode,
-    };
-  });
-}
-
-async function probeRegisters(): Promise<Finding> {
-  const engine = await import("@millrace/kernels-cpu");
-  const available = engine.probeWasm().revectorize;
-  return {
-    name: "256-bit registers",
-    required: false,
+/** What the WebAssembly backend asks of the engine. */
+async function probeEngine(): Promise<readonly Finding[]> {
+  const { probeWasm } = await import("@millrace/kernels-cpu");
+  const features = probeWasm();
+  const refused = "this engine refuses a module that uses it";
+  const finding = (
+    name: string,
+    available: boolean,
+    purpose: string,
+    { detail = "", reason = refused, required = false } = {},
+  ): Finding => ({
+    name,
+    required,
     available,
-    detail: available
-      ? "V8's revectorization; taken unless told by --revectorize"
-      : "V8's revectorization needs Node 24 and an x64 processor with AVX2",
-    purpose: "matrix products in half of the time",
+    detail: available ? detail : reason,
+    purpose,
     remedy: newerNode,
-  };
-}
-
-/** A module with one function of no arguments, and a memory, or several alike, if `memory` gives its limits. */
-function wasmModule(parts: {
-  readonly result?: number;
-  readonly memory?: readonly number[];
-  readonly memories?: number;
-  readonly body: readonly number[];
-}): Uint8Array<ArrayBuffer> {
-  const section = (id: number, content: readonly number[]): number[] => [
-    id,
-    content.length,
-    ...content,
+  });
+  return [
+    finding("WebAssembly SIMD", features.simd, "--device wasm", { required: true }),
+    finding(
+      "WebAssembly relaxed SIMD",
+      features.relaxedSimd,
+      "faster matrix products (fused multiply-add)",
+    ),
+    finding("WebAssembly threads", features.sharedMemory, "using more than one core", {
+      // What createWasmBackend takes unless told.
+      detail: `programs take ${Math.min(availableParallelism(), 8)} unless told by --threads`,
+    }),
+    finding("WebAssembly multi-memory", features.multiMemory, "models that need more than 4 GiB"),
+    finding("256-bit registers", features.revectorize, "matrix products in half of the time", {
+      detail: "V8's revectorization; taken unless told by --revectorize",
+      reason: "V8's revectorization needs Node 24 and an x64 processor with AVX2",
+    }),
   ];
-  const results = parts.result === undefined ? [0] : [1, parts.result];
-  const memories = Array.from({ length: parts.memories ?? 1 }, () => parts.memory ?? []);
-  const code = [0, ...parts.body, 0x0b];
-  return new Uint8Array([
-    ...wasmPreamble,
-    ...section(1, [1, 0x60, 0, ...results]),
-    ...section(3, [1, 0]),
-    ...(parts.memory ? section(5, [memories.length, ...memories.flat()]) : []),
-    ...section(10, [1, code.length, ...code]),
-  ]);
 }
 
 async function probeCompiler(program: string, name: string, remedy: string): Promise<Finding> {

@@ -146,7 +146,7 @@ function settingsFrom(options: WasmBackendOptions, features: WasmFeatures): Sett
   if (revectorize && !features.revectorize)
     throw new UnsupportedError({
       what: "this WebAssembly engine does not make 256-bit registers",
-      hint: "Leave the option revectorize out; Node 24 has it on x64 processors with AVX2.",
+      hint: "Leave revectorize out; Node 24 has it on x64 processors with AVX2.",
     });
   if (revectorize) startRevectorizing();
   const canShare = features.sharedMemory && hasThreads();
