@@ -129,6 +129,12 @@ describe.each([8, 4] as const)("weights in %s bits", (bits) => {
     );
   });
 
+  it("of a whole block of columns, whose quarters overlap", () =>
+    check((_, { x, w, s }) => groupLinear(x!, w!, s!), {
+      x: random("f32", [3, 32], 1),
+      ...weight([1024, 32], 2, 32),
+    }));
+
   it("of each expert's rows", () =>
     check((_, { x, w, s, o }) => groupRaggedDot(x!, w!, s!, o!), {
       x: random("f32", [20, 64], 1),

@@ -61,7 +61,7 @@ export function pushForColumn(f: FunctionBuilder, column: Local): void {
   });
 }
 
-/** Runs `body` for the columns, one of each quarter at a time: its number, and the numbers of all four. */
+/** Runs `body` for the columns, one of each quarter at a time: its number in the first, and the numbers of all four. */
 export function eachColumn(
   f: FunctionBuilder,
   { columns, apart, first, end }: DotParameters,
@@ -141,22 +141,19 @@ export function pushAcross(
   pushSwapped(f.save("v128"), [1, 0, 3, 2]);
 }
 
-/** Stores the sum of the lanes of each register that is pushed, `[column][row]`, times a constant, for a column of each quarter. */
+/** Stores the sum of the lanes of each register that is pushed, `[column][row]`, times a constant. */
 export function storeTotals(
   f: FunctionBuilder,
-  { out, apart, rowStep }: DotParameters,
-  column: Local,
+  { out, rowStep }: DotParameters,
+  columns: readonly Local[],
   totals: readonly (readonly (() => void)[])[],
   scale: number,
 ): void {
-  totals.forEach((ofColumn, quarter) =>
+  totals.forEach((ofColumn, at) =>
     ofColumn.forEach((push, row) => {
       push();
       const total = f.save("v128");
-      f.get(column);
-      f.get(apart);
-      f.i32(quarter);
-      f.op("i32.mul", "i32.add");
+      f.get(columns[at]!);
       f.i32(4);
       f.op("i32.mul");
       f.get(out);

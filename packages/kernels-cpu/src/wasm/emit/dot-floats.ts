@@ -161,7 +161,7 @@ function body(f: FunctionBuilder, library: Library, spec: DotSpec): void {
         }
       }),
     );
-    const store = (): void => storeTotals(f, given, column, totals, sumScale(format));
+    const store = (): void => storeTotals(f, given, all, totals, sumScale(format));
     if (!widening?.largest) {
       store();
       return;

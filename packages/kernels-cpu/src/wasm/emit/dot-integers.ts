@@ -153,7 +153,7 @@ function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
   const { rows } = spec;
   const given = dotParameters(f);
   const constants = startConstants(f);
-  eachColumn(f, given, (column, all) => {
+  eachColumn(f, given, (_, all) => {
     const xs = rowsOf(f, given, rows);
     const moving: Moving = {
       xs,
@@ -171,7 +171,7 @@ function body(f: FunctionBuilder, spec: IntegerDotSpec): void {
     const totals = moving.totals.map((ofColumn) =>
       ofColumn.map((total) => (): void => f.get(total)),
     );
-    storeTotals(f, given, column, totals, 1);
+    storeTotals(f, given, all, totals, 1);
   });
 }
 

@@ -17,6 +17,9 @@ import { arithmeticOf, each, eachBlock, runBody } from "./product.ts";
 import type { Sharing } from "./sharing.ts";
 import type { Value } from "./values.ts";
 
+/** Columns from which a few that are computed twice cost less than an odd distance between streams brings. */
+const ODD_FROM = 256;
+
 /** A block of rows of the left side. */
 interface Rows {
   readonly first: Value;
@@ -192,7 +195,7 @@ export function emitDots(
   sharing: Sharing,
 ): void {
   const { f, e } = k;
-  const { add, sub, mul, groups, floorTo } = arithmeticOf(k);
+  const { add, sub, mul, min, groups, floorTo } = arithmeticOf(k);
   const { rows, columns, depth, choice, scratch } = product;
   const method =
     dots.kind === "floats" ? floatMethod(k, product, dots) : integerMethod(k, product, dots);
@@ -211,7 +214,15 @@ export function emitDots(
             return [start, sub(startOf(k, product, load, add(first, 1)), start)];
           };
           // Four columns at once, far apart, so that each is one long stream: the machine reads ahead along streams.
-          const apart = groups(count, DOT_COLUMNS);
+          const quarter = groups(count, DOT_COLUMNS);
+          // Codes' rows are short: at an odd distance streams do not all begin with a new page at once.
+          const apart =
+            dots.kind === "integers"
+              ? k.table.apply("or", [
+                  quarter,
+                  min(k.table.apply("div", [count, k.table.integer(ODD_FROM)]), 1),
+                ])
+              : quarter;
           const sums = add(mul(sub(first, firstColumn), 4), scratch.sums);
           const call = (row: Value, together: DotRows): void => {
             for (const value of [
