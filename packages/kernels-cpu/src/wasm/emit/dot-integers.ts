@@ -1,8 +1,8 @@
 /**
- * Dot products of one or two rows of codes with four rows of weights in 8 or 4 bits. In: addresses. Out: sums in memory. Codes are
+ * Dot products of one or two rows of codes with rows of weights in 8 or 4 bits. In: addresses. Out: sums in memory. Codes are
  * multiplied and added as integers over 32 neighbours, without rounding. The sums of four such groups are brought into the lanes of
- * one register, multiplied by both scales, the weights' in bf16, and added up in f32; groups that are left are spread over the lanes, one by one. What is
- * rounded, and in which order, depends on nothing but the depth and the weight's groups.
+ * one register, multiplied by both scales, the weights' in bf16, and added up in f32; groups that are left are spread over the
+ * lanes, one by one. What is rounded, and in which order, depends on nothing but the depth and the weight's groups.
  */
 import { X_GROUP } from "../configure/dots.ts";
 import {
