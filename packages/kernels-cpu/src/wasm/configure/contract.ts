@@ -140,8 +140,6 @@ export function chooseContract(
 export interface ScratchLayout {
   readonly sums: number;
   readonly lhs: number;
-  /** The left side again, times scales of weights. */
-  readonly scaled: number;
   /** Sums in parts, of a call of dot products. */
   readonly parts: number;
   readonly rhs: number;
@@ -154,19 +152,11 @@ export function scratchLayout(choice: ContractChoice): ScratchLayout {
   const depthBytes = roundUp(maxDepth, 4) * 4;
   const sums = rowBlock * columnBlock * 4;
   const lhs = Math.max(rowBlock * depthBlock * 4, fewRows * depthBytes);
-  const scaled = dots?.kind === "floats" && dots.scales ? lhs : 0;
   const parts = dots ? DOT_COLUMNS * 2 * PARTS_BYTES : 0;
   // Dot products read the right side where it lies.
   const rhs = dots ? 0 : depthBytes * columnBlock;
-  const own = sums + lhs + scaled + parts;
-  return {
-    sums: 0,
-    lhs: sums,
-    scaled: sums + lhs,
-    parts: sums + lhs + scaled,
-    rhs: own,
-    bytes: own + rhs,
-  };
+  const own = sums + lhs + parts;
+  return { sums: 0, lhs: sums, parts: sums + lhs, rhs: own, bytes: own + rhs };
 }
 
 /** The decisions as one line. */

@@ -12,18 +12,19 @@ import type { Scope } from "./stride.ts";
 export type Load = Extract<Expr, { kind: "load" }>;
 
 /** Scales, one for every `block` elements of the depth. */
-interface Scales {
+export interface Scales {
   readonly load: Load;
   readonly block: number;
+  /** They change every so many weight rows, from multiples of that on; undefined where they lie at equal distances, or are the same for all rows. */
+  readonly shared?: number;
 }
 
-/** Weights of floats: values, or codes with scales that neighbouring weight rows share. */
+/** Weights of floats: values, or codes with scales. */
 export interface FloatDots {
   readonly kind: "floats";
   readonly dtype: "f32" | "f16" | "bf16" | "e4m3fn";
   readonly codes: Load;
-  /** Scales are the same for every `columns` weight rows from a multiple of that on, or for all where there is no number. */
-  readonly scales: (Scales & { readonly columns: number | undefined }) | undefined;
+  readonly scales: Scales | undefined;
 }
 
 /** Weights of whole numbers, multiplied with whole numbers. */
@@ -56,8 +57,6 @@ export const X_GROUP = 32;
 const MOST_ROWS = 8;
 /** Rows of one group of many are few in each group as a rule. */
 const MOST_GROUPED_ROWS = 64;
-/** Weight rows that share their scales, from which it is little work to multiply x by these. */
-const FEWEST_SCALED_TOGETHER = 32;
 
 interface Known {
   readonly dtypes: ReadonlyMap<string, DType>;
@@ -81,18 +80,18 @@ function alongDepth(expr: Expr, { depth }: Known): expr is Load {
 const areEven = ({ index }: Load, { columns }: Known): boolean =>
   index.every((part) => isAffine(part, columns));
 
-/** A float that changes every so many steps of the depth, or not at all. */
-function scaleOf(
-  expr: Expr,
-  dtype: "f32" | "bf16",
-  { dtypes, depth, length }: Known,
-): Scales | undefined {
+/** A float that changes every so many steps of the depth, or not at all, and every so many weight rows, or from each to the next alike. */
+function scaleOf(expr: Expr, dtype: "f32" | "bf16", known: Known): Scales | undefined {
+  const { dtypes, depth, columns, length } = known;
   if (expr.kind !== "load" || dtypes.get(expr.buffer) !== dtype) return undefined;
   const last = expr.index.at(-1);
   if (expr.index.slice(0, -1).some((index) => variesWith(index, depth))) return undefined;
-  if (!last || !variesWith(last, depth)) return { load: expr, block: length };
-  const block = dividedBy(last, depth.axis);
-  return block !== undefined && block % DOT_DEPTH === 0 ? { load: expr, block } : undefined;
+  const block = last && variesWith(last, depth) ? dividedBy(last, depth.axis) : length;
+  if (block === undefined || block % DOT_DEPTH !== 0) return undefined;
+  if (areEven(expr, known)) return { load: expr, block };
+  const varying = expr.index.filter((index) => variesWith(index, columns));
+  const shared = varying.length === 1 ? dividedBy(varying[0]!, columns.axis) : undefined;
+  return shared === undefined ? undefined : { load: expr, block, shared };
 }
 
 /** `axis / size`, the size. */
@@ -102,16 +101,6 @@ function dividedBy(expr: Expr, axis: string): number | undefined {
   return divisor?.kind === "literal" ? divisor.value : undefined;
 }
 
-/** Scales with how many weight rows share them, if these are many. */
-function sharedScales(scales: Scales, { columns }: Known): FloatDots["scales"] {
-  const varying = scales.load.index.filter((part) => variesWith(part, columns));
-  if (varying.length === 0) return { ...scales, columns: undefined };
-  const shared = varying.length === 1 ? dividedBy(varying[0]!, columns.axis) : undefined;
-  return shared !== undefined && shared >= FEWEST_SCALED_TOGETHER
-    ? { ...scales, columns: shared }
-    : undefined;
-}
-
 function floatDots(rhs: Expr, known: Known): FloatDots | undefined {
   const parts = rhs.kind === "apply" && rhs.op === "mul" ? rhs.args : [rhs];
   for (const codes of parts) {
@@ -119,8 +108,7 @@ function floatDots(rhs: Expr, known: Known): FloatDots | undefined {
     const dtype = known.dtypes.get(codes.buffer);
     if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16" && dtype !== "e4m3fn") continue;
     const other = parts.find((part) => part !== codes);
-    const scale = other && scaleOf(other, "f32", known);
-    const scales = scale && sharedScales(scale, known);
+    const scales = other && scaleOf(other, "f32", known);
     if (!other || scales) return { kind: "floats", dtype, codes, scales };
   }
   return undefined;
@@ -181,7 +169,7 @@ function integerDots(lhs: Expr, rhs: Expr, known: Known): IntegerDots | undefine
   // By its dtype x has so many bits for certain: sums of 32 products stay within an i32, or an i16.
   const xBits = known.dtypes.get(x.codes.buffer);
   const left = { codes: x.codes, scale: x.scales.load };
-  if (!areEven(w.scales.load, known)) return undefined;
+  if (w.scales.shared !== undefined) return undefined;
   const common = { kind: "integers", depth: known.length, scales: w.scales, x: left } as const;
   if (alongDepth(w.codes, known))
     return areEven(w.codes, known) && known.dtypes.get(w.codes.buffer) === "i8" && xBits === "i16"

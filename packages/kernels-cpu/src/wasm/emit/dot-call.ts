@@ -34,13 +34,21 @@ const PARAMETERS = [
   "weights",
   "weightStep",
 ] as const;
-const OF_SCALES = ["scales", "scaleStep"] as const;
+const OF_SCALES = [
+  /** Those of the first weight row. */
+  "scales",
+  /** From them to the next ones. */
+  "scaleStep",
+  /** Weight rows before the first one that share its scales; only where several do. */
+  "skipped",
+] as const;
 
 type DotParameter = (typeof PARAMETERS)[number] | (typeof OF_SCALES)[number];
 export type DotParameters = Readonly<Record<DotParameter, Local>>;
 
-export function dotSignature(scaled: boolean): Signature {
-  const count = PARAMETERS.length + (scaled ? OF_SCALES.length : 0);
+/** Of scales there are two parameters, or three where weight rows share them. */
+export function dotSignature(ofScales: 0 | 2 | 3): Signature {
+  const count = PARAMETERS.length + ofScales;
   return { params: Array.from({ length: count }, () => "i32" as const), results: [] };
 }
 

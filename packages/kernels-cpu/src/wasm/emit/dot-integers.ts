@@ -259,7 +259,7 @@ export function integerDotFunction(library: Library, spec: IntegerDotSpec): Func
   const how = `${relaxed ? " fused" : ""}${wide ? " in pairs" : ""}${namedMemories(memory, scalesMemory)}`;
   return library.get({
     name: `dot ${format}, ${depth} deep in groups of ${group}, ${rows} rows${how}`,
-    signature: dotSignature(true),
+    signature: dotSignature(2),
     body: (f) => body(f, spec),
   });
 }

@@ -7,7 +7,6 @@ import { DOT_COLUMNS, X_GROUP } from "../configure/dots.ts";
 import { prepareCodes, QUAD, recordOf } from "./dot-codes.ts";
 import { dotFunction } from "./dot-floats.ts";
 import { prepareRow } from "./dot-formats.ts";
-import { scaleRow } from "./dot-scales.ts";
 import { integerDotFunction, quadDepth } from "./dot-integers.ts";
 import type { FunctionRef } from "./function-builder.ts";
 import type { KernelEmitter } from "./kernel-emitter.ts";
@@ -26,24 +25,9 @@ interface Rows {
   readonly count: Value;
 }
 
-/** Neighbouring columns: the first, and how many. */
-interface Columns {
-  readonly first: Value;
-  readonly count: Value;
-}
-
 /** A format: how rows are packed, `depth` floats of room each, and the function that multiplies some of them. */
 interface Method {
-  readonly codes: Load;
-  /** Scales that the function multiplies by. */
-  readonly scales: Load | undefined;
   readonly pack: (rows: Rows) => void;
-  /** Runs `dot` for stretches of columns, with the address of the rows packed for these. */
-  readonly eachStretch: (
-    rows: Rows,
-    columns: Columns,
-    dot: (left: Value, columns: Columns) => void,
-  ) => void;
   readonly dot: (rows: DotRows) => FunctionRef;
 }
 
@@ -62,28 +46,6 @@ function startOf(k: KernelEmitter, { rhs, depth }: Product, load: Load, column: 
   });
 }
 
-/** Columns in stretches which do not cross a multiple of `shared`. */
-function eachShared(
-  k: KernelEmitter,
-  columns: Columns,
-  shared: number | undefined,
-  body: (columns: Columns) => void,
-): void {
-  if (shared === undefined) {
-    body(columns);
-    return;
-  }
-  const { add, sub, mul, min, max, groups } = arithmeticOf(k);
-  const { table, e } = k;
-  const end = add(columns.first, columns.count);
-  const from = table.apply("div", [columns.first, table.integer(shared)]);
-  e.loop({ start: k.bound(from), end: k.bound(groups(end, shared)) }, (index) => {
-    const start = mul(k.counter(index), shared);
-    const first = max(start, columns.first);
-    body({ first, count: sub(min(add(start, shared), end), first) });
-  });
-}
-
 function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Method {
   const { f, e } = k;
   const { add, mul } = arithmeticOf(k);
@@ -92,10 +54,14 @@ function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Metho
   const { relaxed, library } = k.input;
   const { scales } = dots;
   const { memory } = k.buffer(dots.codes.buffer);
+  const ofScales = scales && {
+    block: scales.block,
+    shared: scales.shared,
+    memory: k.buffer(scales.load.buffer).memory,
+  };
+  const spec = { format: dots.dtype, scales: ofScales, wide, relaxed, memory };
   const prepare = prepareRow(dots.dtype);
   return {
-    codes: dots.codes,
-    scales: undefined,
     pack(rows) {
       packLeft(k, product, rows);
       if (!prepare) return;
@@ -103,27 +69,7 @@ function floatMethod(k: KernelEmitter, product: Product, dots: FloatDots): Metho
       e.emit(add(mul(rows.count, depth.length, 4), scratch.lhs));
       f.call(library.get(prepare));
     },
-    eachStretch(rows, columns, dot) {
-      if (!scales) {
-        dot(scratch.lhs, columns);
-        return;
-      }
-      const scale = scaleRow(scales.block, k.buffer(scales.load.buffer).memory);
-      const rowBytes = mul(depth.length, 4);
-      eachShared(k, columns, scales.columns, (some) => {
-        const factors = startOf(k, product, scales.load, some.first);
-        each(k, rows.count, (row) => {
-          const from = add(mul(row, rowBytes), scratch.lhs);
-          e.emit(from);
-          e.emit(add(mul(row, rowBytes), scratch.scaled));
-          e.emit(add(from, rowBytes));
-          e.emit(factors);
-          f.call(library.get(scale));
-        });
-        dot(scratch.scaled, some);
-      });
-    },
-    dot: (rows) => dotFunction(library, { format: dots.dtype, rows, wide, relaxed, memory }),
+    dot: (rows) => dotFunction(library, { ...spec, rows }),
   };
 }
 
@@ -169,8 +115,6 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
     });
   };
   return {
-    codes: dots.codes,
-    scales: scales.load,
     pack(rows) {
       packLeft(k, { ...product, lhs: codes }, rows);
       each(k, rows.count, (row) =>
@@ -182,7 +126,6 @@ function integerMethod(k: KernelEmitter, product: Product, dots: IntegerDots): M
         }),
       );
     },
-    eachStretch: (_, columns, dot) => dot(scratch.lhs, columns),
     dot: (rows) => integerDotFunction(library, { ...spec, rows }),
   };
 }
@@ -194,64 +137,63 @@ export function emitDots(
   dots: DotsChoice,
   sharing: Sharing,
 ): void {
-  const { f, e } = k;
+  const { f, e, table } = k;
   const { add, sub, mul, min, groups, floorTo } = arithmeticOf(k);
+  const by =
+    (op: "div" | "rem") =>
+    (value: Value, divisor: number): Value =>
+      table.apply(op, [value, table.integer(divisor)]);
+  const [div, rem] = [by("div"), by("rem")];
   const { rows, columns, depth, choice, scratch } = product;
   const method =
     dots.kind === "floats" ? floatMethod(k, product, dots) : integerMethod(k, product, dots);
-  const { codes, scales } = method;
+  const { codes, scales } = dots;
   const rowBytes = choice.columnBlock * 4;
   eachBlock(k, rows.length, choice.fewRows, (rowOffset, rowCount) => {
     const some = { first: add(rows.first, rowOffset), count: rowCount };
     method.pack(some);
-    sharing.eachColumns(columns.length, choice.columnBlock, (columnOffset, columnCount) => {
-      const firstColumn = add(columns.first, columnOffset);
-      const all = { first: firstColumn, count: columnCount };
-      method.eachStretch(some, all, (left, { first, count }) =>
-        k.scoped(() => {
-          const strided = (load: Load): readonly Value[] => {
-            const start = startOf(k, product, load, first);
-            return [start, sub(startOf(k, product, load, add(first, 1)), start)];
-          };
-          // Four columns at once, far apart, so that each is one long stream: the machine reads ahead along streams.
-          const quarter = groups(count, DOT_COLUMNS);
-          // Codes' rows are short: at an odd distance streams do not all begin with a new page at once.
-          const apart =
-            dots.kind === "integers"
-              ? k.table.apply("or", [
-                  quarter,
-                  min(k.table.apply("div", [count, k.table.integer(ODD_FROM)]), 1),
-                ])
-              : quarter;
-          const sums = add(mul(sub(first, firstColumn), 4), scratch.sums);
-          const call = (row: Value, together: DotRows): void => {
-            for (const value of [
-              add(mul(row, depth.length, 4), left),
-              mul(depth.length, 4),
-              depth.length,
-              add(mul(row, rowBytes), sums),
-              k.table.integer(rowBytes),
-              scratch.parts,
-              count,
-              apart,
-              k.table.integer(0),
-              apart,
-              ...strided(codes),
-              ...(scales ? strided(scales) : []),
-            ])
-              e.emit(value);
-            f.call(method.dot(together));
-          };
-          const pairs = floorTo(rowCount, 2);
-          each(k, pairs, (row) => call(row, 2), 2);
-          each(k, sub(rowCount, pairs), (row) => call(add(row, pairs), 1));
-        }),
-      );
+    sharing.eachColumns(columns.length, choice.columnBlock, (columnOffset, count) => {
+      const first = add(columns.first, columnOffset);
+      /** Where something of the first column is, and how far it is from there to the next, or to the next that differs. */
+      const strided = (load: Load, next = 1): readonly Value[] => {
+        const start = startOf(k, product, load, first);
+        return [start, sub(startOf(k, product, load, add(first, next)), start)];
+      };
+      const skipped = scales?.shared === undefined ? [] : [rem(first, scales.shared)];
+      // Four columns at once, far apart, so that each is one long stream: the machine reads ahead along streams.
+      const quarter = groups(count, DOT_COLUMNS);
+      // Codes' rows are short: at an odd distance streams do not all begin with a new page at once.
+      const apart =
+        dots.kind === "integers"
+          ? table.apply("or", [quarter, min(div(count, ODD_FROM), 1)])
+          : quarter;
+      const call = (row: Value, together: DotRows): void => {
+        for (const value of [
+          add(mul(row, depth.length, 4), scratch.lhs),
+          mul(depth.length, 4),
+          depth.length,
+          add(mul(row, rowBytes), scratch.sums),
+          table.integer(rowBytes),
+          scratch.parts,
+          count,
+          apart,
+          table.integer(0),
+          apart,
+          ...strided(codes),
+          ...(scales ? strided(scales.load, scales.shared) : []),
+          ...skipped,
+        ])
+          e.emit(value);
+        f.call(method.dot(together));
+      };
+      const pairs = floorTo(rowCount, 2);
+      each(k, pairs, (row) => call(row, 2), 2);
+      each(k, sub(rowCount, pairs), (row) => call(add(row, pairs), 1));
       runBody(k, product, {
         firstRow: some.first,
         rows: rowCount,
-        firstColumn,
-        columns: columnCount,
+        firstColumn: first,
+        columns: count,
       });
     });
     sharing.meet();

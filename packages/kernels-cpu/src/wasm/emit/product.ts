@@ -46,7 +46,6 @@ export interface Product {
   readonly scratch: {
     readonly sums: Value;
     readonly lhs: Value;
-    readonly scaled: Value;
     readonly parts: Value;
     readonly rhs: Value;
   };
@@ -87,7 +86,6 @@ export function productOf(k: KernelEmitter, statement: Contract, choice: Contrac
     scratch: {
       sums: at(layout.sums),
       lhs: at(layout.lhs),
-      scaled: at(layout.scaled),
       parts: at(layout.parts),
       rhs: at(layout.rhs),
     },
