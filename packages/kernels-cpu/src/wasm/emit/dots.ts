@@ -138,12 +138,7 @@ export function emitDots(
   sharing: Sharing,
 ): void {
   const { f, e, table } = k;
-  const { add, sub, mul, min, groups, floorTo } = arithmeticOf(k);
-  const by =
-    (op: "div" | "rem") =>
-    (value: Value, divisor: number): Value =>
-      table.apply(op, [value, table.integer(divisor)]);
-  const [div, rem] = [by("div"), by("rem")];
+  const { add, sub, mul, min, div, rem, groups, floorTo } = arithmeticOf(k);
   const { rows, columns, depth, choice, scratch } = product;
   const method =
     dots.kind === "floats" ? floatMethod(k, product, dots) : integerMethod(k, product, dots);

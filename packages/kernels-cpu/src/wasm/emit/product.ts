@@ -99,6 +99,8 @@ export interface Arithmetic {
   readonly mul: (...values: readonly (Value | number)[]) => Value;
   readonly min: (a: Value | number, b: Value | number) => Value;
   readonly max: (a: Value | number, b: Value | number) => Value;
+  readonly div: (a: Value, b: number) => Value;
+  readonly rem: (a: Value, b: number) => Value;
   /** Rounded down to a multiple of a power of two. */
   readonly floorTo: (a: Value, step: number) => Value;
   /** The number of groups of `size` that hold `a` elements. */
@@ -119,6 +121,8 @@ export function arithmeticOf(k: KernelEmitter): Arithmetic {
     sub: (a, b) => table.apply("sub", [a, value(b)]),
     min: (a, b) => table.apply("min", [value(a), value(b)]),
     max: (a, b) => table.apply("max", [value(a), value(b)]),
+    div: (a, b) => table.apply("div", [a, value(b)]),
+    rem: (a, b) => table.apply("rem", [a, value(b)]),
     floorTo: (a, step) => table.apply("and", [a, table.integer(-step)]),
     groups: (a, size) => table.apply("div", [add(a, size - 1), table.integer(size)]),
   };
